@@ -1,0 +1,27 @@
+"""The NIR (numéro d'inscription au répertoire): its form and its key."""
+
+from __future__ import annotations
+
+import re
+
+_NIR = re.compile(r"[1-478]\d{4}(?:\d{2}|2[AB])\d{6}")
+
+
+def is_valid_nir(nir: str, key: str | None = None) -> bool:
+    """Tell whether 13 characters have the form of a NIR, and carry the given two-digit key when there is one.
+
+    Corsican départements are written 2A and 2B. The key is 97 − (number mod 97), with 2A read as 19 and 2B as 18.
+    """
+    if not _NIR.fullmatch(nir):
+        return False
+    return key is None or key == nir_key(nir)
+
+
+def nir_key(nir: str) -> str:
+    """The two-digit key of a well-formed NIR.
+
+    >>> nir_key("2550814168025")
+    '38'
+    """
+    number = int(nir.replace("2A", "19", 1).replace("2B", "18", 1)) if nir[6] in "AB" else int(nir)
+    return f"{97 - number % 97:02d}"
