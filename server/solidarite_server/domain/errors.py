@@ -1,0 +1,163 @@
+"""Every error of our own, each with a reason of the contract and a sentence in French for whoever reads it.
+
+    SolidariteError
+    ├── InvalidRequest            the request cannot be read as meant: field path and what is accepted
+    ├── NotFound                  nothing under that identifier (or nothing that the caller may see)
+    ├── PermissionRefused         the identity does not carry the right
+    ├── Unauthenticated           no identity, or one that is not accepted
+    ├── Conflict                  something else stands already
+    │   ├── RecordConflict        same record and version, other content
+    │   ├── DocumentConflict      same document and version, other content
+    │   ├── RequestReplayed       same request id, other body
+    │   └── StaleEtag             the declaration changed since it was read
+    ├── IllegalTransition         the declaration's state does not allow it
+    ├── NotFreshEnough            the store has not yet seen the commit asked for
+    ├── Overloaded                try again later: carries the delay
+    ├── StoreUnavailable          the store cannot commit (disk full, lost connection)
+    └── NotImplementedYet         the contract announces it, this server does not do it yet
+
+Texts never hold a person's data nor the rejected value.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Reason(Enum):
+    """Machine-readable reasons; the contract's ErrorReason enum has the same names."""
+
+    INVALID_FIELD = "INVALID_FIELD"
+    UNDECODABLE_REQUEST = "UNDECODABLE_REQUEST"
+    BATCH_TOO_LARGE = "BATCH_TOO_LARGE"
+    FOYER_UNKNOWN = "FOYER_UNKNOWN"
+    DECLARATION_UNKNOWN = "DECLARATION_UNKNOWN"
+    CAMPAIGN_UNKNOWN = "CAMPAIGN_UNKNOWN"
+    NOT_FOUND = "NOT_FOUND"
+    PERMISSION_REFUSED = "PERMISSION_REFUSED"
+    UNAUTHENTICATED = "UNAUTHENTICATED"
+    RECORD_CONFLICT = "RECORD_CONFLICT"
+    DOCUMENT_CONFLICT = "DOCUMENT_CONFLICT"
+    REQUEST_ID_REUSED = "REQUEST_ID_REUSED"
+    ETAG_STALE = "ETAG_STALE"
+    TRANSITION_REFUSED = "TRANSITION_REFUSED"
+    WINDOW_CLOSED = "WINDOW_CLOSED"
+    JUSTIFICATION_MISSING = "JUSTIFICATION_MISSING"
+    NOT_FRESH_ENOUGH = "NOT_FRESH_ENOUGH"
+    OVERLOADED = "OVERLOADED"
+    STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
+    NOT_IMPLEMENTED = "NOT_IMPLEMENTED"
+    INTERNAL = "INTERNAL"
+
+
+class SolidariteError(Exception):
+    """Base of our errors: what leaves a handler otherwise is unforeseen and becomes INTERNAL."""
+
+    reason: Reason = Reason.INTERNAL
+
+    def __init__(self, message_fr: str, *, field: str = "") -> None:
+        super().__init__(message_fr)
+        self.message_fr = message_fr
+        self.field = field
+        """Path of the field at fault in the request, for example `batch.records[3].nir`; empty when none is."""
+
+
+class InvalidRequest(SolidariteError):
+    """A field does not hold what is accepted."""
+
+    reason = Reason.INVALID_FIELD
+
+    def __init__(self, message_fr: str, *, field: str = "", reason: Reason = Reason.INVALID_FIELD) -> None:
+        super().__init__(message_fr, field=field)
+        self.reason = reason
+
+
+class NotFound(SolidariteError):
+    """Nothing under that identifier, or nothing that the caller may see: both look the same."""
+
+    def __init__(self, message_fr: str, *, reason: Reason = Reason.NOT_FOUND, field: str = "") -> None:
+        super().__init__(message_fr, field=field)
+        self.reason = reason
+
+
+class PermissionRefused(SolidariteError):
+    """The identity is known but does not carry the right."""
+
+    reason = Reason.PERMISSION_REFUSED
+
+
+class Unauthenticated(SolidariteError):
+    """No identity, or one that is not accepted."""
+
+    reason = Reason.UNAUTHENTICATED
+
+
+class Conflict(SolidariteError):
+    """Something else stands already under the same identifier."""
+
+
+class RecordConflict(Conflict):
+    """Same record and version as one already accepted, but other content.
+
+    Send the change as a higher version. The accepted version stands.
+    """
+
+    reason = Reason.RECORD_CONFLICT
+
+
+class DocumentConflict(Conflict):
+    """Same document and version as one already sealed, but another count of records."""
+
+    reason = Reason.DOCUMENT_CONFLICT
+
+
+class RequestReplayed(Conflict):
+    """A request id already used with another body."""
+
+    reason = Reason.REQUEST_ID_REUSED
+
+
+class StaleEtag(Conflict):
+    """The declaration changed since it was read: read it again, then decide."""
+
+    reason = Reason.ETAG_STALE
+
+
+class IllegalTransition(SolidariteError):
+    """The declaration's state, or the calendar, does not allow it."""
+
+    def __init__(self, message_fr: str, *, reason: Reason = Reason.TRANSITION_REFUSED, field: str = "") -> None:
+        super().__init__(message_fr, field=field)
+        self.reason = reason
+
+
+class Retryable(SolidariteError):
+    """The same request may succeed later; `retry_after_seconds` says when to try."""
+
+    def __init__(self, message_fr: str, *, retry_after_seconds: float = 1.0) -> None:
+        super().__init__(message_fr)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class NotFreshEnough(Retryable):
+    """The store read has not yet seen the commit that the caller's token names."""
+
+    reason = Reason.NOT_FRESH_ENOUGH
+
+
+class Overloaded(Retryable):
+    """More work is waiting than the server accepts."""
+
+    reason = Reason.OVERLOADED
+
+
+class StoreUnavailable(Retryable):
+    """The store cannot commit now: nothing of the request was kept."""
+
+    reason = Reason.STORE_UNAVAILABLE
+
+
+class NotImplementedYet(SolidariteError):
+    """The contract announces it; this server does not do it."""
+
+    reason = Reason.NOT_IMPLEMENTED
