@@ -251,6 +251,8 @@ class Foyer:
     prestations: Mapping[Month, PrestationsMois] = field(default_factory=dict)
     isolements: tuple[Isolement, ...] = ()
     sanctions: tuple[Sanction, ...] = ()
+    ressources_connues: tuple[RessourceMois, ...] = ()
+    """AAH and its supplement, which the Caf pays itself and does not ask for."""
     premiere_demande: Month | None = None
     """Month of the first claim; None when the right is older than any declaration computed."""
     premier_examen_reforme: bool = False

@@ -1,0 +1,191 @@
+"""The prefilled declaration: lines by month, person and nature, each with the records behind it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from solidarite_server.domain.foyer import Foyer, Membre, RessourceMois, Role
+from solidarite_server.domain.month import Month
+from solidarite_server.domain.nature import NatureRessource
+from solidarite_server.domain.record import StoredRecord
+
+
+class DeclarationState(IntEnum):
+    """Where a declaration stands. The numbers are those of the contract."""
+
+    PREREMPLIE = 1
+    EN_COURS = 2
+    VALIDEE = 3
+    EN_VERIFICATION = 4
+    REVISEE = 5
+    NON_RETOURNEE = 6
+
+
+class LineStatus(IntEnum):
+    """Where a line stands. The numbers are those of the contract."""
+
+    PREREMPLI = 1
+    CONFIRME = 2
+    RECTIFIE = 3
+    ACCEPTE = 4
+    REJETE = 5
+    PARTIEL = 6
+    AJOUTE = 7
+    A_DECLARER = 8
+    CONNU = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """An amount of one nature, for one member and one reference month."""
+
+    personne: str
+    mois: Month
+    nature: NatureRessource
+    status: LineStatus
+    montant_retenu_cents: int
+    """What counts for the entitlements."""
+    montant_prerempli_cents: int | None = None
+    """Sum of the records; may be negative. None on lines that no record founds."""
+    montant_declare_cents: int | None = None
+    records: tuple[StoredRecord, ...] = ()
+    zeroed: bool = False
+    """Whether a negative sum was brought to zero (CASF R262-7 III)."""
+    justification_reference: str = ""
+
+    @property
+    def line_id(self) -> str:
+        """Stable over the life of the declaration.
+
+        Prefilled lines: `personne/YYYY-MM/NATURE`; added ones carry their own suffix.
+        """
+        return f"{self.personne}/{self.mois}/{self.nature.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class PersonPrefill:
+    """Whether a member could be prefilled, and otherwise why not, in plain words."""
+
+    personne: str
+    prefilled: bool
+    message_fr: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """A quarterly declaration as it stands."""
+
+    numero_allocataire: str
+    mois_declaration: Month
+    mois_reference: tuple[Month, Month, Month]
+    state: DeclarationState
+    persons: tuple[PersonPrefill, ...]
+    lines: tuple[Line, ...]
+    known_at_us: int
+    """The instant of knowledge of the records, in microseconds since 1970."""
+
+
+def prefill(
+    foyer: Foyer,
+    mois_declaration: Month,
+    mois_reference: tuple[Month, Month, Month],
+    records: Iterable[StoredRecord],
+    *,
+    known_at_us: int,
+) -> Declaration:
+    """Prefill a declaration from the effective records of the household's members.
+
+    `records` may hold more than needed: other persons, other months, superseded records are left out. Persons without
+    a certified NIR get no line (REGULATION §2.6). Amounts paid by the Caf stand apart as known.
+    """
+    by_person: dict[bytes, list[StoredRecord]] = defaultdict(list)
+    for stored in records:
+        record = stored.record
+        if stored.effective and record.certified and record.mois_rattachement in mois_reference:
+            by_person[record.person].append(stored)
+    lines: list[Line] = []
+    persons = []
+    for membre in foyer.membres:
+        persons.append(_person_prefill(membre))
+        if persons[-1].prefilled and membre.pseudonyme is not None:
+            lines.extend(_prefilled_lines(membre.personne, by_person[membre.pseudonyme]))
+    lines.extend(
+        Line(known.personne, known.mois, known.nature, LineStatus.CONNU, known.montant_cents)
+        for known in foyer.ressources_connues
+        if known.mois in mois_reference
+    )
+    order = {membre.personne: place for place, membre in enumerate(foyer.membres)}
+    return Declaration(
+        numero_allocataire=foyer.numero_allocataire,
+        mois_declaration=mois_declaration,
+        mois_reference=mois_reference,
+        state=DeclarationState.PREREMPLIE,
+        persons=tuple(persons),
+        lines=tuple(sorted(lines, key=lambda line: (line.mois, order[line.personne], line.nature))),
+        known_at_us=known_at_us,
+    )
+
+
+def ressources_of(lines: Iterable[Line]) -> list[RessourceMois]:
+    """What the engine reads of a declaration: the amounts retained."""
+    return [
+        RessourceMois(line.personne, line.mois, line.nature, line.montant_retenu_cents)
+        for line in lines
+        if line.montant_retenu_cents
+    ]
+
+
+def _person_prefill(membre: Membre) -> PersonPrefill:
+    if membre.pseudonyme is not None and membre.nir_certifie:
+        return PersonPrefill(membre.personne, prefilled=True)
+    if membre.role in (Role.ALLOCATAIRE, Role.CONJOINT) or membre.pseudonyme is not None:
+        message = (
+            "Le numéro de sécurité sociale de cette personne n'est pas certifié : rien n'est prérempli. "
+            "Toutes ses ressources sont à déclarer, mois par mois."
+        )
+    else:
+        message = "Aucun numéro de sécurité sociale n'est connu : ses ressources éventuelles sont à déclarer."
+    return PersonPrefill(membre.personne, prefilled=False, message_fr=message)
+
+
+# Amounts paid for work, or in lieu of it by the employer: one sum a month, zeroed as a whole (R262-7 III 1°).
+# The other natures are each zeroed on their own.
+_PROFESSIONAL = frozenset(
+    {
+        NatureRessource.SALAIRE,
+        NatureRessource.APPRENTISSAGE,
+        NatureRessource.STAGE_FORMATION,
+        NatureRessource.ACTIVITE_PARTIELLE,
+    }
+)
+
+
+def _prefilled_lines(personne: str, records: Sequence[StoredRecord]) -> list[Line]:
+    groups: dict[tuple[Month, NatureRessource], list[StoredRecord]] = defaultdict(list)
+    for stored in records:
+        groups[stored.record.mois_rattachement, stored.record.nature].append(stored)
+    sums = {key: sum(s.record.montant_net_social_cents for s in group) for key, group in groups.items()}
+    professional: dict[Month, int] = defaultdict(int)
+    for (mois, nature), amount in sums.items():
+        if nature in _PROFESSIONAL:
+            professional[mois] += amount
+    lines = []
+    for (mois, nature), group in groups.items():
+        amount = sums[mois, nature]
+        zeroed = professional[mois] < 0 if nature in _PROFESSIONAL else amount < 0
+        lines.append(
+            Line(
+                personne,
+                mois,
+                nature,
+                LineStatus.PREREMPLI,
+                montant_retenu_cents=0 if zeroed else amount,
+                montant_prerempli_cents=amount,
+                records=tuple(sorted(group, key=lambda s: (s.record.date_versement, s.record.record_id))),
+                zeroed=zeroed,
+            )
+        )
+    return lines
