@@ -11,5 +11,5 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if config.getoption("--long"):
         return
     selected = [item for item in items if "long" not in item.keywords]
-    config.hook.pytest_deselected([item for item in items if "long" in item.keywords])
+    config.hook.pytest_deselected(items=[item for item in items if "long" in item.keywords])
     items[:] = selected

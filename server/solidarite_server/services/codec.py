@@ -1,0 +1,88 @@
+"""Domain values to JSON bytes and back, for what the stores keep as a whole (dossiers, declaration events).
+
+Dataclasses become objects without their defaults, months "YYYY-MM", days ISO dates, enums their names: readable in
+the store ten years from now, and tolerant of fields added with a default.
+"""
+
+from __future__ import annotations
+
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from datetime import date
+from enum import Enum
+from functools import cache
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+from solidarite_server.domain.month import Month
+
+_T = TypeVar("_T")
+
+
+def dumps(value: Any) -> bytes:
+    """Encode a dataclass; the same value always gives the same bytes."""
+    return json.dumps(_plain(value), ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+
+
+def loads(kind: type[_T], data: bytes) -> _T:
+    """Decode what `dumps` wrote for that dataclass; ValueError or KeyError when the bytes are not that."""
+    return typing.cast(_T, _reader(kind)(json.loads(data)))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Month):
+        return str(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, bytes):
+        return value.hex()
+    if is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if not _is_default(value, f)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _is_default(value: Any, f: Any) -> bool:
+    if f.default is not MISSING:
+        return bool(getattr(value, f.name) == f.default)
+    return f.default_factory is not MISSING and getattr(value, f.name) == f.default_factory()
+
+
+@cache
+def _reader(kind: Any) -> Any:
+    """A function that builds a value of `kind` from plain JSON."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        inner = _reader(next(a for a in arguments if a is not type(None)))
+        return lambda data: None if data is None else inner(data)
+    if origin is tuple:
+        variadic = len(arguments) == 2 and arguments[1] is Ellipsis
+        readers = [_reader(a) for a in arguments if a is not Ellipsis]
+        if variadic:
+            return lambda data: tuple(readers[0](item) for item in data)
+        return lambda data: tuple(read(item) for read, item in zip(readers, data, strict=True))
+    if origin is not None and issubclass(origin, Mapping):
+        key, item = (_reader(a) for a in arguments)
+        return lambda data: {key(k): item(v) for k, v in data.items()}
+    if kind is Month:
+        return Month.parse
+    if kind is date:
+        return date.fromisoformat
+    if kind is bytes:
+        return bytes.fromhex
+    if kind is int:
+        return int
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return kind.__getitem__
+    if is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        readers_by_name = {f.name: _reader(hints[f.name]) for f in fields(kind)}
+        return lambda data: kind(**{name: readers_by_name[name](item) for name, item in data.items()})
+    return lambda data: data
