@@ -1,0 +1,1 @@
+"""Client of the « solidarité à la source » prefill simulation service."""
