@@ -1,0 +1,191 @@
+"""What the use cases need from outside. Storage implements the stores; tests may implement them by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from solidarite_server.domain.errors import Reason
+from solidarite_server.domain.month import Month
+from solidarite_server.domain.record import StoredRecord
+from solidarite_server.record_columns import RecordColumns
+
+
+class Clock(Protocol):
+    """The instant, as an argument: tests move it."""
+
+    def now_us(self) -> int:
+        """Microseconds since 1970-01-01 UTC."""
+        ...
+
+
+class Pseudonymizer(Protocol):
+    """Keyed pseudonyms of persons. NIR and NTT never share one."""
+
+    def nir(self, nir: str) -> bytes:
+        """The 16-byte pseudonym of a well-formed NIR."""
+        ...
+
+    def ntt(self, ntt: str) -> bytes:
+        """The 16-byte pseudonym of a temporary number."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """A document version is complete: see `domain.record.DocumentRef`."""
+
+    document_id: bytes
+    version: int
+    record_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a source sends at once, validated and pseudonymised."""
+
+    source_id: str
+    upload_id: str
+    batch_sequence: int
+    records: RecordColumns
+    seals: tuple[Seal, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why one record (or seal) of a batch was not kept. Never holds the value."""
+
+    index: int
+    is_seal: bool
+    field: str
+    reason: Reason
+    message_fr: str
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOutcome:
+    """What a durable commit did with a batch: accepted + replaced + unchanged + refused records = records sent."""
+
+    accepted: int
+    replaced: int
+    unchanged: int
+    commit_sequence: int
+    refusals: tuple[Refusal, ...] = field(default=())
+
+
+class RecordStore(Protocol):
+    """The set of record versions received (DESIGN §6.1-6.3). Nothing is overwritten or deleted by a correction."""
+
+    def append(self, batches: Sequence[Batch]) -> list[BatchOutcome]:
+        """Commit batches durably, all or none, and classify each record. One caller at a time a process.
+
+        Raises StoreUnavailable when nothing could be committed; the store stays usable.
+        """
+        ...
+
+    def position(self, source_id: str, upload_id: str) -> int:
+        """Highest batch sequence up to which every batch of the upload is durable; 0 when none is."""
+        ...
+
+    def commit_sequence(self) -> int:
+        """The newest commit visible to readers here."""
+        ...
+
+    def records_of(
+        self,
+        persons: Sequence[bytes],
+        first: Month | None = None,
+        last: Month | None = None,
+        *,
+        known_at_us: int | None = None,
+    ) -> list[StoredRecord]:
+        """Every version held on these persons for these months, each told effective or not at that instant.
+
+        With `known_at_us`, what became known later is left out. Ordered by person, month, record_id, version.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFoyer:
+    """A version of a dossier."""
+
+    payload: bytes
+    known_at_us: int
+
+
+class FoyerStore(Protocol):
+    """Versions of dossiers; earlier ones stay readable."""
+
+    def put_foyers(self, dossiers: Sequence[tuple[str, bytes]]) -> tuple[list[bool], int]:
+        """Keep (numero_allocataire, payload) durably; True where the content is new. Also the commit's sequence."""
+        ...
+
+    def foyer(self, numero_allocataire: str, *, known_at_us: int | None = None) -> StoredFoyer | None:
+        """The newest version, or the newest known at that instant."""
+        ...
+
+    def foyers_after(self, numero_allocataire: str, limit: int) -> list[tuple[str, StoredFoyer]]:
+        """The newest versions of the next dossiers in order of number: how a campaign walks through them."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """One thing that happened to a declaration."""
+
+    sequence: int
+    """1 for the first event of a declaration."""
+    kind: str
+    payload: bytes
+    request_id: str
+    known_at_us: int
+
+
+class DeclarationStore(Protocol):
+    """Append-only events of declarations, keyed by (numero_allocataire, mois_declaration)."""
+
+    def append_event(
+        self,
+        numero_allocataire: str,
+        mois_declaration: Month,
+        *,
+        expected_sequence: int,
+        kind: str,
+        payload: bytes,
+        request_id: str,
+        body_hash: bytes,
+    ) -> StoredEvent:
+        """Add an event after `expected_sequence`, durably.
+
+        The same request_id with the same body_hash gives the event already stored. Raises RequestReplayed when the id
+        was used with another body, StaleEtag when the declaration has moved on.
+        """
+        ...
+
+    def events(
+        self, numero_allocataire: str, mois_declaration: Month, *, known_at_us: int | None = None
+    ) -> list[StoredEvent]:
+        """The events, oldest first."""
+        ...
+
+    def declarations_of(self, mois_declaration: Month) -> Iterator[str]:
+        """Numbers of the dossiers that have at least one event for that month, in order."""
+        ...
+
+
+class AuditLog(Protocol):
+    """Who read or changed what about whom, and why; each line chained to the one before."""
+
+    def write(self, actor: str, action: str, subject: str, purpose: str) -> None:
+        """Add a line durably. `subject` is a pseudonym or a dossier number, never a NIR."""
+        ...
+
+
+class Store(RecordStore, FoyerStore, DeclarationStore, AuditLog, Protocol):
+    """One place that keeps everything; safe for several threads and processes."""
+
+    def close(self) -> None:
+        """Release files and connections."""
+        ...
