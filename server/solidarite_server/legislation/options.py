@@ -1,0 +1,132 @@
+"""Readings of the law: every doubt of the sources is a named option with the documented default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from enum import IntEnum
+from typing import Any
+
+
+class ParamDate(IntEnum):
+    """Which month's value of a parameter applies (doubt D1)."""
+
+    AS_WRITTEN = 1
+    """Each value by its own text: month of right, or month of earnings."""
+    DROIT = 2
+    REFERENCE = 3
+
+
+class Fenetre(IntEnum):
+    """Which three months found the declaration."""
+
+    AUTO = 0
+    """By date, scheme and pilot département."""
+    M4_M2 = 1
+    M3_M1 = 2
+
+
+@dataclass(frozen=True, slots=True)
+class LegislationOptions:
+    """A reading of the law. The defaults are the law as the project reads it."""
+
+    param_date: ParamDate = ParamDate.AS_WRITTEN
+    """D1: dating of parameters."""
+    fenetre: Fenetre = Fenetre.AUTO
+    """Reference months; AUTO follows the reform's calendar."""
+    plancher_mensuel_rsa: bool = False
+    """D2: floor each montant intermédiaire at 0 before averaging; default, the average only."""
+    aah_professionnelle: bool = True
+    """D6: AAH counts as work income of the prime d'activité from 29 SMIC hours on."""
+    invalidite_professionnelle: bool = False
+    """D6: so do invalidity pensions and work-accident annuities; abolished since 2018."""
+    mayotte: bool = True
+    """D7: amounts and rules of Mayotte; without it, those of the métropole."""
+    crds: bool = True
+    """D12: CRDS on the prime d'activité."""
+    clause_transition: bool = True
+    """The lower mean of RSA resources at the first examination under M-4..M-2 (décret 2025-185)."""
+    sanctions: bool = True
+    """Suspended shares reduce the RSA paid (décret 2025-478)."""
+    mois_negatifs_a_zero: bool = True
+    """A negative month counts for 0 (R262-7 III)."""
+    composition_mensuelle: bool = True
+    """RSA composition, housing and benefits month by month (R262-4); otherwise those of the month of right."""
+    enfant_compte_a_la_naissance: bool = True
+    """A child counts from the month of birth on; otherwise, in every month once born."""
+    exclusion_exacte_a_charge: bool = True
+    """A dependant is left out when his or her resources reach the increase brought (R262-3); otherwise the shortcut of
+    40 % of the base amount."""
+    neutralisation_automatique: bool = False
+    """Interruption guessed from the amounts of the month of right and the month before; otherwise from the dossier."""
+    activite_sur_trois_derniers_mois: bool = False
+    """Conditions on work and on students look at M-3..M-1 whatever the reference months."""
+    isolement_dix_huit_mois: bool = False
+    """Majoration open for 18 months after the isolation instead of 12."""
+    asf_toujours_un_parent: bool = False
+    """ASF counted at 22.5 % of the BMAF per child even when both parents are missing."""
+    cf_majoration_exclue: bool = False
+    """The increase of the complément familial is never counted."""
+    paje_exclusions: bool = True
+    """PAJE base excluded in the month of birth and for isolated parents of a newborn (R262-11 2°)."""
+    residence_d_un_seul: bool = False
+    """Both adults count as soon as one of them fulfils the residence condition."""
+    conjoint_etudiant_compte: bool = False
+    """A partner who is a student counts in the RSA scale."""
+    grossesse_ouvre_droit: bool = True
+    """An expected child opens the RSA below 25 (L262-4 1°); otherwise only for a person alone."""
+    livret_a_a_son_taux: bool = False
+    """The livret A counts at its rate; otherwise as capital at 3 %."""
+    benefice_dernier_positif: bool = False
+    """Self-employed: last positive profit of the year, Y-1 and Y-2; otherwise last complete year."""
+    capital_ppa_par_mois: bool = False
+    """N-2 income by the year of each reference month; otherwise by the year of the declaration."""
+    maladie_selon_versements: bool = False
+    """Sick pay is work income when none was paid three months earlier, or with wages in the month; otherwise by the
+    date of the stoppage (R844-1)."""
+
+    @classmethod
+    def law(cls) -> LegislationOptions:
+        """The law, with the documented defaults."""
+        return cls()
+
+    @classmethod
+    def openfisca(cls) -> LegislationOptions:
+        """The simplifications of OpenFisca-France 176.1.8, each by its name, to compare case by case."""
+        return cls(
+            param_date=ParamDate.REFERENCE,
+            mayotte=False,
+            clause_transition=False,
+            sanctions=False,
+            mois_negatifs_a_zero=False,
+            composition_mensuelle=False,
+            enfant_compte_a_la_naissance=False,
+            exclusion_exacte_a_charge=False,
+            neutralisation_automatique=True,
+            activite_sur_trois_derniers_mois=True,
+            isolement_dix_huit_mois=True,
+            asf_toujours_un_parent=True,
+            cf_majoration_exclue=True,
+            paje_exclusions=False,
+            residence_d_un_seul=True,
+            conjoint_etudiant_compte=True,
+            grossesse_ouvre_droit=False,
+            livret_a_a_son_taux=True,
+            benefice_dernier_positif=True,
+            capital_ppa_par_mois=True,
+            maladie_selon_versements=True,
+        )
+
+    @classmethod
+    def named(cls, values: dict[str, str]) -> LegislationOptions:
+        """Options from their names and texts; KeyError names an unknown option, ValueError an unknown value."""
+        known = {f.name: f for f in fields(cls)}
+        chosen: dict[str, Any] = {}
+        for name, text in values.items():
+            default = known[name].default
+            if isinstance(default, bool):
+                chosen[name] = {"true": True, "false": False}.get(text)
+            else:
+                chosen[name] = type(default).__members__.get(text)  # type: ignore[union-attr]
+            if chosen[name] is None:
+                raise ValueError(name)
+        return cls(**chosen)
