@@ -49,10 +49,10 @@ _NORMALE, _NEANT, _ANNULE_ET_REMPLACE, _ANNULE, _ANNULE_ET_REMPLACE_NEANT = "01"
 _KINDS = (_NORMALE, _NEANT, _ANNULE_ET_REMPLACE, _ANNULE, _ANNULE_ET_REMPLACE_NEANT)
 
 _BLOCK_BYTES = 1 << 18
-_LONGEST_LINE = 4096  # the norm's longest value has a few hundred characters
+_LONGEST_LINE = 4096  # bounds what is held of a file without line ends; the norm's values are far shorter
 
 # Possessive quantifiers: no place to come back to is kept, so a block of lines costs no memory.
-_LINES = re.compile(rb"(?:S\d\d\.G\d\d\.\d\d\.\d{3},'[^\x00-\x1f]++(?<=')\r?\n)*+")
+_LINES = re.compile(rb"(?:S\d\d\.G\d\d\.\d\d\.\d{3},'[^\x00-\x1f]{1,4000}+(?<=')\r?\n)*+")
 _CODE = re.compile(rb"S\d\d\.G\d\d\.\d\d\.\d{3}(?=,)")
 _NTT = re.compile(r"[12]\d{9}[0-9A-Za-z]{1,30}")
 _AMOUNT = re.compile(r"-?\d{1,12}\.\d{2}")
@@ -217,8 +217,9 @@ def _whole_lines(file: BinaryIO) -> Iterator[bytes]:
             rest = data[cut:]
         else:
             rest += data
-        if len(rest) > _BLOCK_BYTES:
-            break  # no line is that long: what follows is refused without reading on
+        if len(rest) > _LONGEST_LINE:
+            yield rest  # without its line feed: refused, and the rest of the file is not read
+            return
     if rest.strip():
         yield rest + b"\n"
 

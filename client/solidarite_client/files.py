@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Self
 
 from pydantic import Field, ValidationError, model_validator
+
 from solidarite_client.dsn import Item, looks_like_dsn, read_dsn
 from solidarite_client.errors import TableError
 from solidarite_client.models import (
@@ -73,7 +74,7 @@ class ReplacementIncome(Checked):
     mode: NamedMode = Field(default=Mode.INITIAL, description="INITIAL, DIFFERENTIEL ou ANNULATION")
     record_id: Identifier16 | None = Field(
         default=None,
-        description="32 chiffres hexadécimaux (un UUID convient), obligatoires avec DIFFERENTIEL ; vide : tiré de la clé",
+        description="32 chiffres hexadécimaux (un UUID convient), exigés avec DIFFERENTIEL ; vide : tiré de la clé",
     )
     version: int = Field(
         default=1, ge=1, le=MAX_VERSION, description="un entier à partir de 1, plus grand à chaque remplacement"
