@@ -1,0 +1,350 @@
+"""Entitlements of one household or of a country, and their explanation, from the same rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+import numpy as np
+import numpy.typing as npt
+
+from solidarite_server.domain.foyer import Foyer, RessourceMois
+from solidarite_server.domain.month import Month
+from solidarite_server.engine import rules
+from solidarite_server.engine.columns import (
+    FOYER_DTYPE,
+    GROUP_DTYPE,
+    LINE_DTYPE,
+    PERSON_DTYPE,
+    WINDOW,
+    Case,
+    FoyerColumns,
+    columns_from,
+    ordered,
+)
+from solidarite_server.engine.parameters import CRDS, SANCTION_PLAFOND, resolve, table
+from solidarite_server.engine.steps import ELIGIBLE_CODES, MOTIFS, S_ARRONDI, S_DEBUT_PPA, S_DEBUT_RSA, STEPS
+from solidarite_server.legislation import Legislation, LegislationOptions, load_legislation
+
+_TRACE_ROWS = 512
+
+# Options in the order of the O_… constants of the rules.
+_SWITCHES = (
+    "plancher_mensuel_rsa",
+    "aah_professionnelle",
+    "invalidite_professionnelle",
+    "mayotte",
+    "clause_transition",
+    "mois_negatifs_a_zero",
+    "composition_mensuelle",
+    "enfant_compte_a_la_naissance",
+    "exclusion_exacte_a_charge",
+    "neutralisation_automatique",
+    "activite_sur_trois_derniers_mois",
+    "isolement_dix_huit_mois",
+    "asf_toujours_un_parent",
+    "cf_majoration_exclue",
+    "paje_exclusions",
+    "residence_d_un_seul",
+    "conjoint_etudiant_compte",
+    "grossesse_ouvre_droit",
+    "livret_a_a_son_taux",
+    "benefice_dernier_positif",
+    "capital_ppa_par_mois",
+    "maladie_selon_versements",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entitlement:
+    """The rights of a household for one month of right, in cents."""
+
+    mois_droit: Month
+    rsa_cents: int
+    ppa_cents: int
+    """Gross of CRDS."""
+    ppa_nette_crds_cents: int
+    rsa_verse_cents: int
+    """After a sanction's suspension (décret 2025-478)."""
+    rsa_code: int
+    ppa_code: int
+
+    @property
+    def rsa_eligible(self) -> bool:
+        """Whether the conditions are met, whatever the amount."""
+        return self.rsa_code in ELIGIBLE_CODES
+
+    @property
+    def ppa_eligible(self) -> bool:
+        """Whether the conditions are met, whatever the amount."""
+        return self.ppa_code in ELIGIBLE_CODES
+
+    @property
+    def rsa_motif(self) -> str:
+        """Why no RSA is due, in French; empty when some is."""
+        return MOTIFS[self.rsa_code]
+
+    @property
+    def ppa_motif(self) -> str:
+        """Why no prime d'activité is due, in French; empty when some is."""
+        return MOTIFS[self.ppa_code]
+
+
+@dataclass(frozen=True, slots=True)
+class DatedParameter:
+    """A number of the law used by a step."""
+
+    name: str
+    value: str
+    unit: str
+    since: date
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExplanationStep:
+    """One line of the calculation."""
+
+    label: str
+    amount_cents: Decimal
+    """In cents, four decimals: what is not rounded yet."""
+    article: str
+    parameters: tuple[DatedParameter, ...]
+    mois: Month | None
+    personne: str
+    depth: int = 1
+    counts: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """An entitlement with its steps: those of a benefit add up exactly to its amount in cents."""
+
+    entitlement: Entitlement
+    rsa_steps: tuple[ExplanationStep, ...]
+    ppa_steps: tuple[ExplanationStep, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EntitlementColumns:
+    """Rights of many households, in order: int64 arrays of cents, and codes (see `engine.steps.MOTIFS`)."""
+
+    rsa_cents: npt.NDArray[np.int64]
+    rsa_verse_cents: npt.NDArray[np.int64]
+    ppa_cents: npt.NDArray[np.int64]
+    ppa_nette_crds_cents: npt.NDArray[np.int64]
+    rsa_codes: npt.NDArray[np.int64]
+    ppa_codes: npt.NDArray[np.int64]
+
+    def entitlement(self, row: int, mois_droit: Month) -> Entitlement:
+        """One household's rights as a value."""
+        return Entitlement(
+            mois_droit,
+            int(self.rsa_cents[row]),
+            int(self.ppa_cents[row]),
+            int(self.ppa_nette_crds_cents[row]),
+            int(self.rsa_verse_cents[row]),
+            int(self.rsa_codes[row]),
+            int(self.ppa_codes[row]),
+        )
+
+
+def options_array(options: LegislationOptions) -> npt.NDArray[np.int64]:
+    """The switches as the compiled rules read them."""
+    return np.array([getattr(options, name) for name in _SWITCHES], dtype=np.int64)
+
+
+def compute_columns(
+    columns: FoyerColumns, options: LegislationOptions | None = None, legislation: Legislation | None = None
+) -> EntitlementColumns:
+    """Compute every household of the columns; the answer does not depend on how they are cut into blocks."""
+    options = options or LegislationOptions()
+    return _rounded(columns, _run(columns, options, legislation or load_legislation(), _NO_TRACE), options, legislation)
+
+
+def compute_many(
+    cases: Iterable[tuple[Foyer, Sequence[RessourceMois], Month]],
+    *,
+    options: LegislationOptions | None = None,
+    legislation: Legislation | None = None,
+) -> list[Entitlement]:
+    """Compute households given as (foyer, resources, month of right), each examined in that month."""
+    options = options or LegislationOptions()
+    laid = [Case(foyer, ressources, mois, mois) for foyer, ressources, mois in cases]
+    result = compute_columns(columns_from(laid, options), options, legislation)
+    return [result.entitlement(row, case.mois_droit) for row, case in enumerate(laid)]
+
+
+def compute(
+    foyer: Foyer,
+    ressources: Sequence[RessourceMois],
+    mois_droit: Month,
+    *,
+    mois_declaration: Month | None = None,
+    options: LegislationOptions | None = None,
+    legislation: Legislation | None = None,
+) -> Entitlement:
+    """Rights of one household for a month of right, examined in `mois_declaration` (the same month when not given)."""
+    options = options or LegislationOptions()
+    case = Case(foyer, ressources, mois_droit, mois_declaration or mois_droit)
+    return compute_columns(columns_from([case], options), options, legislation).entitlement(0, mois_droit)
+
+
+def explain(
+    foyer: Foyer,
+    ressources: Sequence[RessourceMois],
+    mois_droit: Month,
+    *,
+    mois_declaration: Month | None = None,
+    options: LegislationOptions | None = None,
+    legislation: Legislation | None = None,
+) -> Explanation:
+    """The same as `compute`, with the steps."""
+    options, legislation = options or LegislationOptions(), legislation or load_legislation()
+    case = Case(foyer, ressources, mois_droit, mois_declaration or mois_droit)
+    columns = columns_from([case], options)
+    trace = np.zeros((_TRACE_ROWS, 4))
+    out = _run(columns, options, legislation, trace)
+    entitlement = _rounded(columns, out, options, legislation).entitlement(0, mois_droit)
+    names = [membre.personne for membre in ordered(foyer)]
+    rows = trace[1 : int(trace[0, 0]) + 1]
+    split = int(np.flatnonzero(rows[:, 0] == S_DEBUT_PPA)[0])
+    group = columns.groups[0]
+    context = _Context(case, names, options, legislation)
+    return Explanation(
+        entitlement,
+        _steps(rows[:split], entitlement.rsa_cents, int(group["rsa_first"]), context, rsa=True),
+        _steps(rows[split:], entitlement.ppa_cents, int(group["ppa_first"]), context, rsa=False),
+    )
+
+
+def warm_up() -> None:
+    """Compile the rules, or load them from the cache: done at start, so that no request waits for it."""
+    month = Month(2026, 11)
+    groups = np.array([(month.index, month.index, 4, 4, 0)], GROUP_DTYPE)
+    compute_columns(
+        FoyerColumns(np.zeros(0, FOYER_DTYPE), np.zeros(0, PERSON_DTYPE), np.zeros(0, LINE_DTYPE), groups)
+    )
+
+
+_NO_TRACE = np.zeros((0, 4))
+
+def _run(
+    columns: FoyerColumns, options: LegislationOptions, legislation: Legislation, trace: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    rsa_tables, ppa_tables = [], []
+    for group in columns.groups:
+        droit = Month.from_index(int(group["droit"]))
+        first = Month.from_index(int(group["declaration"]) - (WINDOW - 1))
+        rsa_tables.append(table(legislation, droit, first + int(group["rsa_first"]), options, rsa=True))
+        ppa_tables.append(table(legislation, droit, first + int(group["ppa_first"]), options, rsa=False))
+    widest = max(1, int(columns.foyers["persons"].max(initial=0)))
+    out = np.zeros((len(columns), 4))
+    if len(columns.groups):
+        rules.calculer(
+            columns.foyers,
+            columns.persons,
+            columns.lines,
+            columns.groups,
+            np.array(rsa_tables),
+            np.array(ppa_tables),
+            options_array(options),
+            np.zeros((rules.SUMS, widest, WINDOW)),
+            np.zeros((3, widest), dtype=np.bool_),
+            np.zeros(widest),
+            out,
+            trace,
+        )
+    return out
+
+
+def _rounded(
+    columns: FoyerColumns,
+    out: npt.NDArray[np.float64],
+    options: LegislationOptions,
+    legislation: Legislation | None,
+) -> EntitlementColumns:
+    legislation = legislation or load_legislation()
+    crds = np.zeros(len(columns.groups))
+    plafond = np.zeros(len(columns.groups))
+    for row, group in enumerate(columns.groups):
+        droit = Month.from_index(int(group["droit"]))
+        values = table(legislation, droit, droit, options, rsa=True)
+        crds[row], plafond[row] = values[CRDS, 3], values[SANCTION_PLAFOND, 3]
+    groups = columns.foyers["group"]
+    rsa, ppa = _cents(out[:, 0]), _cents(out[:, 2])
+    rate = columns.foyers["sanction"].astype(np.float64) * options.sanctions
+    rate = np.where(columns.foyers["persons"] > 1, np.minimum(rate, plafond[groups]), rate)
+    net = _cents(out[:, 2] * (1 - crds[groups])) if options.crds else ppa
+    return EntitlementColumns(
+        rsa, _cents(rsa * (100 - rate) / 100), ppa, net, out[:, 1].astype(np.int64), out[:, 3].astype(np.int64)
+    )
+
+
+def _cents(exact: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    # Amounts are never negative here: floor of x + ½ is half up. The slack is that of the rules.
+    return np.floor(exact + (0.5 + rules.SLACK)).astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    case: Case
+    names: list[str]
+    options: LegislationOptions
+    legislation: Legislation
+
+
+def _steps(
+    rows: npt.NDArray[np.float64], total_cents: int, first: int, context: _Context, *, rsa: bool
+) -> tuple[ExplanationStep, ...]:
+    """Render the rows of a trace; the last line, the rounding, closes the sum to the cent."""
+    steps = []
+    remaining = Decimal(total_cents)
+    for kind, place, person, cents in rows.tolist():
+        if kind in (S_DEBUT_RSA, S_DEBUT_PPA) or kind == S_ARRONDI:
+            continue
+        amount = Decimal(repr(cents)).quantize(Decimal("0.0001"))
+        remaining -= amount
+        steps.append(_step(int(kind), amount, int(place), int(person), first, context, rsa=rsa))
+    if remaining:
+        steps.append(_step(S_ARRONDI, remaining, -1, -1, first, context, rsa=rsa))
+    return tuple(steps)
+
+
+def _step(
+    kind: int, amount: Decimal, place: int, person: int, first: int, context: _Context, *, rsa: bool
+) -> ExplanationStep:
+    step, case = STEPS[kind], context.case
+    reference = case.mois_declaration - (WINDOW - 1 - place) if place >= 0 else None
+    paths = step.rsa_parameters if rsa else step.ppa_parameters
+    parameters = []
+    for path in paths:
+        dated = resolve(
+            context.legislation, path, case.mois_droit, reference or case.mois_droit, context.options, rsa=rsa
+        )
+        unit = context.legislation.parameter(path).unit
+        parameters.append(DatedParameter(path, dated.text, unit, dated.since, dated.source))
+    return ExplanationStep(
+        step.label,
+        amount,
+        step.rsa_article if rsa else step.ppa_article,
+        tuple(parameters),
+        reference,
+        context.names[person] if person >= 0 else "",
+    )
+
+
+__all__ = [
+    "DatedParameter",
+    "Entitlement",
+    "EntitlementColumns",
+    "Explanation",
+    "ExplanationStep",
+    "compute",
+    "compute_columns",
+    "compute_many",
+    "explain",
+    "warm_up",
+]

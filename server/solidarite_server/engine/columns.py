@@ -1,0 +1,333 @@
+"""Households as columns: what the compiled rules read.
+
+Three arrays: foyers, persons (by offset) and lines (sparse amounts). Months are counted in a window of nine, from eight
+months before the declaration (0) to the month of declaration (8): position k is the month D − 8 + k.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from solidarite_server.domain.foyer import (
+    Foyer,
+    Membre,
+    Nationalite,
+    Regime,
+    RegimeNonSalarie,
+    RessourceMois,
+    Role,
+    Statut,
+    StatutLogement,
+    Zone,
+)
+from solidarite_server.domain.month import Month, ReferenceQuarter
+from solidarite_server.legislation.options import Fenetre, LegislationOptions
+
+WINDOW = 9
+"""Months D-8 … D."""
+
+# Categories of lines beyond the natures of resource (1 to 69): benefits of the household …
+AF, CF, CF_MAJORATION, ASF, PAJE, PREPARE, ASPA, AIDE_LOGEMENT, NON_COMPTEES = range(100, 109)
+# … and yearly facts of a person (balances, values, incomes of a year), in cents.
+EPARGNE, LIVRET_A, BATI, TERRAIN, CAPITAUX_ANNEE, CAPITAUX_N2, PROFIT, PROFIT_POSITIF = range(110, 118)
+CA_VENTE, CA_SERVICES_BIC, CA_BNC, CA_AGRICOLE = range(120, 124)
+
+FOYER_DTYPE = np.dtype(
+    [
+        ("group", "<i4"),  # row of the month group
+        ("person", "<i4"),  # first row in persons
+        ("persons", "<i2"),
+        ("line", "<i8"),  # first row in lines
+        ("lines", "<i4"),
+        ("isolement_debut", "<i4"),  # Month.index; 0 = none
+        ("isolement_fin", "<i4"),  # last month covered on its last day
+        ("logement_plein", "<u2"),  # bit k: owner or housed for free
+        ("sanction", "u1"),  # per cent suspended in the month of right
+        ("flags", "u1"),  # F_…
+    ]
+)
+F_MAYOTTE, F_TRANSITION, F_OPTION_CA = 1, 2, 4
+
+PERSON_DTYPE = np.dtype(
+    [
+        ("naissance", "<i4"),  # Month.index
+        ("jour", "u1"),
+        ("role", "u1"),
+        ("asf", "u1"),
+        ("nationalite", "u1"),
+        ("present", "<u2"),  # bit k: in the household on the last day of the month
+        ("grossesse", "<u2"),  # bit k
+        ("arret", "<i4"),  # Month.index of the sick leave; 0 = none
+        ("titre_annees", "u1"),
+        ("heures", "<i2"),
+        ("flags", "<u2"),  # P_…
+        ("interrompues", "<u8"),  # bit of each nature interrupted for certain (nature code, 1 to 63)
+    ]
+)
+P_ETUDIANT, P_APPRENTI, P_STAGIAIRE, P_CONGE, P_DETACHE = 1, 2, 4, 8, 16
+P_ACTUEL, P_DISPENSE, P_REGULIER, P_DROIT_UE, P_AUTONOME = 32, 64, 128, 256, 512
+
+LINE_DTYPE = np.dtype([("category", "u1"), ("mois", "i1"), ("person", "<i2"), ("cents", "<i8")])
+"""mois is the place in the window, -1 when the line is of no month; person is local to the foyer, -1 for all."""
+
+GROUP_DTYPE = np.dtype(
+    [("droit", "<i4"), ("declaration", "<i4"), ("rsa_first", "<i4"), ("ppa_first", "<i4"), ("dons", "u1")]
+)
+"""Foyers examined together: months as Month.index, first reference month of each benefit as a place in the window."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoyerColumns:
+    """Households ready to compute. Lines are unique and sorted by (foyer, person, category, month)."""
+
+    foyers: npt.NDArray[np.void]
+    """FOYER_DTYPE, one row a household."""
+    persons: npt.NDArray[np.void]
+    """PERSON_DTYPE, allocataire first."""
+    lines: npt.NDArray[np.void]
+    """LINE_DTYPE."""
+    groups: npt.NDArray[np.void]
+    """GROUP_DTYPE."""
+
+    def __len__(self) -> int:
+        return len(self.foyers)
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the inputs, in bytes."""
+        return self.foyers.nbytes + self.persons.nbytes + self.lines.nbytes
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One calculation: a household, its resources, a month of right."""
+
+    foyer: Foyer
+    ressources: Sequence[RessourceMois]
+    mois_droit: Month
+    mois_declaration: Month
+
+
+_PILOTES = ("06", "10", "34", "64", "85")
+_PILOTES_DEBUT, _CAF_DEBUT = Month(2024, 10), Month(2025, 3)
+_MSA_PPA_DEBUT, _MSA_RSA_DEBUT = Month(2025, 7), Month(2025, 9)
+
+
+def decalages(foyer: Foyer, declaration: Month, options: LegislationOptions) -> tuple[int, int]:
+    """Months between the last reference month and the declaration, for RSA and PPA: 2 since the reform, 1 before.
+
+    CASF R262-7 and CSS R843-1 as amended by décret 2025-185; pilots from October 2024 (décret 2024-693); the MSA from
+    July (PPA) and September (RSA) 2025.
+    """
+    if options.fenetre is not Fenetre.AUTO:
+        forced = 2 if options.fenetre is Fenetre.M4_M2 else 1
+        return forced, forced
+    if foyer.regime is Regime.MSA:
+        return (2 if declaration >= _MSA_RSA_DEBUT else 1, 2 if declaration >= _MSA_PPA_DEBUT else 1)
+    pilote = foyer.departement in _PILOTES and declaration >= _PILOTES_DEBUT
+    shift = 2 if pilote or declaration >= _CAF_DEBUT else 1
+    return shift, shift
+
+
+def reference_quarter(
+    foyer: Foyer, mois_declaration: Month, options: LegislationOptions | None = None
+) -> ReferenceQuarter:
+    """The reference months of a household's declaration (those of the RSA, where the MSA's two dates differ)."""
+    return ReferenceQuarter(mois_declaration, decalages(foyer, mois_declaration, options or LegislationOptions())[0])
+
+
+def columns_from(cases: Iterable[Case], options: LegislationOptions) -> FoyerColumns:
+    """Lay households out as columns. The order of the cases is kept."""
+    foyers: list[tuple[int, ...]] = []
+    persons: list[tuple[int, ...]] = []
+    lines: list[tuple[int, int, int, int]] = []
+    groups: dict[tuple[int, ...], int] = {}
+    for case in cases:
+        foyer, declaration = case.foyer, case.mois_declaration
+        rsa_shift, ppa_shift = decalages(foyer, declaration, options)
+        dons = int(declaration < _CAF_DEBUT)
+        key = (case.mois_droit.index, declaration.index, 6 - rsa_shift, 6 - ppa_shift, dons)
+        membres = ordered(foyer)
+        own = _lines(foyer, membres, case.ressources, declaration)
+        debut, fin = _isolement(foyer, declaration)
+        foyers.append(
+            (
+                groups.setdefault(key, len(groups)),
+                len(persons),
+                len(membres),
+                len(lines),
+                len(own),
+                debut,
+                fin,
+                _logement_plein(foyer, declaration),
+                next((s.taux_suspension_pour_cent for s in foyer.sanctions if s.mois == case.mois_droit), 0),
+                (F_MAYOTTE if foyer.zone is Zone.MAYOTTE else 0)
+                | (F_TRANSITION if _transition(foyer, declaration) else 0)
+                | (F_OPTION_CA if foyer.option_chiffre_affaires else 0),
+            )
+        )
+        persons.extend(_person(m, case) for m in membres)
+        lines.extend(own)
+    return FoyerColumns(
+        np.array(foyers, FOYER_DTYPE),
+        np.array(persons, PERSON_DTYPE),
+        np.array(lines, LINE_DTYPE),
+        np.array(list(groups), GROUP_DTYPE),
+    )
+
+
+def ordered(foyer: Foyer) -> list[Membre]:
+    """Members as the columns hold them: allocataire, partners, then the others in the order of the dossier."""
+    return sorted(foyer.membres, key=lambda m: (m.role is not Role.ALLOCATAIRE, m.role is not Role.CONJOINT))
+
+
+def _transition(foyer: Foyer, declaration: Month) -> bool:
+    start = _MSA_RSA_DEBUT if foyer.regime is Regime.MSA else _CAF_DEBUT
+    return foyer.premier_examen_reforme and start <= declaration <= start + 2
+
+
+def _isolement(foyer: Foyer, declaration: Month) -> tuple[int, int]:
+    started = [entry for entry in foyer.isolements if Month.of(entry.debut) <= declaration]
+    if not started:
+        return 0, 0
+    last = max(started, key=lambda entry: entry.debut)
+    if last.fin is None:
+        return Month.of(last.debut).index, 9999 * 12
+    end = Month.of(last.fin)
+    return Month.of(last.debut).index, (end if last.fin == end.last_day else end - 1).index
+
+
+def _logement_plein(foyer: Foyer, declaration: Month) -> int:
+    full = 0
+    for k in range(WINDOW):
+        held = [entry for entry in foyer.logements if entry.debut <= declaration - (WINDOW - 1 - k)]
+        if held and max(held, key=lambda entry: entry.debut).statut in (
+            StatutLogement.PROPRIETAIRE,
+            StatutLogement.HEBERGE_GRATUIT,
+        ):
+            full |= 1 << k
+    return full
+
+
+def _person(membre: Membre, case: Case) -> tuple[int, ...]:
+    declaration = case.mois_declaration
+    examen = declaration.first_day
+    present = grossesse = 0
+    for k in range(WINDOW):
+        month = declaration - (WINDOW - 1 - k)
+        present |= membre.present_on(month.last_day) << k
+        grossesse |= (month in membre.grossesse) << k
+    statuts = {entry.statut for entry in membre.statuts if entry.holds_on(examen)}
+    flags = (
+        (P_ETUDIANT if Statut.ETUDIANT in statuts else 0)
+        | (P_APPRENTI if Statut.APPRENTI in statuts else 0)
+        | (P_STAGIAIRE if Statut.STAGIAIRE in statuts else 0)
+        | (P_CONGE if Statut.CONGE in statuts else 0)
+        | (P_DETACHE if Statut.DETACHE in statuts else 0)
+        | (P_ACTUEL if membre.sortie is None or membre.sortie > examen else 0)
+        | (P_DISPENSE if membre.dispense_residence else 0)
+        | (P_REGULIER if membre.sejour_regulier else 0)
+        | (P_DROIT_UE if membre.droit_sejour_ue else 0)
+        | (P_AUTONOME if membre.autonomie_financiere else 0)
+    )
+    if membre.entree is not None and membre.entree > examen:
+        flags &= ~P_ACTUEL
+    interrompues = 0
+    for entry in membre.interruptions:
+        if entry.date_interruption <= examen and not entry.revenu_remplacement and not entry.demission_ecartee:
+            interrompues |= 1 << min(int(entry.nature), 63)
+    since = membre.titre_sejour_depuis
+    droit = case.mois_droit.first_day
+    titre = 0 if since is None else droit.year - since.year - ((droit.month, droit.day) < (since.month, since.day))
+    return (
+        membre.date_naissance.year * 12 + membre.date_naissance.month - 1,
+        membre.date_naissance.day,
+        membre.role,
+        membre.droit_asf,
+        membre.nationalite or Nationalite.FRANCAISE,
+        present,
+        grossesse,
+        0 if membre.date_arret_travail is None else Month.of(membre.date_arret_travail).index,
+        min(max(titre, 0), 255),
+        membre.heures_travail_trois_ans,
+        flags,
+        interrompues,
+    )
+
+
+_PRESTATIONS = (
+    (AF, "allocations_familiales_base_cents"),
+    (CF, "complement_familial_cents"),
+    (CF_MAJORATION, "complement_familial_majoration_cents"),
+    (ASF, "allocation_soutien_familial_cents"),
+    (PAJE, "paje_allocation_base_cents"),
+    (PREPARE, "prepare_cents"),
+    (ASPA, "aspa_cents"),
+)
+_CHIFFRE_AFFAIRES = {
+    RegimeNonSalarie.MICRO_VENTE: CA_VENTE,
+    RegimeNonSalarie.MICRO_SERVICES_BIC: CA_SERVICES_BIC,
+    RegimeNonSalarie.MICRO_BNC: CA_BNC,
+    RegimeNonSalarie.MICRO_AGRICOLE: CA_AGRICOLE,
+}
+
+
+def _lines(
+    foyer: Foyer, membres: Sequence[Membre], ressources: Sequence[RessourceMois], declaration: Month
+) -> list[tuple[int, int, int, int]]:
+    """Rows of LINE_DTYPE, sums by (person, category, month), in that order."""
+    first = declaration - (WINDOW - 1)
+    sums: dict[tuple[int, int, int], int] = defaultdict(int)
+    places = {membre.personne: place for place, membre in enumerate(membres)}
+    for entry in (*ressources, *foyer.ressources_connues):
+        k = entry.mois.index - first.index
+        if 0 <= k < WINDOW:
+            sums[places[entry.personne], entry.nature, k] += entry.montant_cents
+    for k in range(WINDOW):
+        month = first + k
+        if month in foyer.aide_logement:
+            sums[-1, AIDE_LOGEMENT, k] += foyer.aide_logement[month]
+        benefits = foyer.prestations.get(month)
+        if benefits is not None:
+            for category, name in _PRESTATIONS:
+                sums[-1, category, k] += getattr(benefits, name)
+        held = [entry for entry in foyer.logements if entry.debut <= month]
+        if held:
+            sums[-1, NON_COMPTEES, k] += max(held, key=lambda entry: entry.debut).personnes_non_comptees
+    for place, membre in enumerate(membres):
+        _yearly_lines(membre, place, declaration, sums)
+    return [(category, k, person, amount) for (person, category, k), amount in sorted(sums.items()) if amount]
+
+
+def _yearly_lines(membre: Membre, place: int, declaration: Month, sums: dict[tuple[int, int, int], int]) -> None:
+    for category, amount in (
+        (EPARGNE, membre.epargne_non_productive_cents),
+        (LIVRET_A, membre.livret_a_cents),
+        (BATI, membre.valeur_locative_bati_cents),
+        (TERRAIN, membre.valeur_locative_terrain_cents),
+    ):
+        sums[place, category, -1] += amount
+    if membre.revenus_locatifs or membre.revenus_capitaux:
+
+        def of_year(year: int) -> int:
+            return membre.revenus_locatifs.get(year, 0) + membre.revenus_capitaux.get(year, 0)
+
+        sums[place, CAPITAUX_N2, -1] += of_year(declaration.year - 2)
+        for k in range(WINDOW):
+            year = (declaration - (WINDOW - 1 - k)).year
+            sums[place, CAPITAUX_ANNEE, k] += of_year(year)
+            sums[place, CAPITAUX_N2, k] += of_year(year - 2)
+    profits, year = membre.benefices_annuels, declaration.year
+    if profits:
+        sums[place, PROFIT, -1] += max(0, profits.get(year - 1, profits.get(year - 2, 0)))
+        sums[place, PROFIT_POSITIF, -1] += next((profits[y] for y in (year, year - 1, year - 2) if profits.get(y, 0) > 0), 0)
+    first = declaration - (WINDOW - 1)
+    for entry in membre.chiffre_affaires:
+        k = entry.mois.index - first.index
+        if 0 <= k < WINDOW and entry.regime in _CHIFFRE_AFFAIRES:
+            sums[place, _CHIFFRE_AFFAIRES[entry.regime], k] += entry.montant_cents

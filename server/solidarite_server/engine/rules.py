@@ -1,0 +1,863 @@
+"""The law as plain scalar functions, compiled by numba when it is there and interpreted otherwise.
+
+Amounts are float64 in cents; months are places in the window of `columns` (8 is the month of declaration). `p` holds
+parameters by reference month, `o` the options. Every function may leave steps in `trace`: an array of no row costs one
+comparison, so that the same code computes and explains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from solidarite_server.engine import parameters as P
+from solidarite_server.engine.columns import (
+    AF,
+    AIDE_LOGEMENT,
+    ASF,
+    ASPA,
+    BATI,
+    CA_AGRICOLE,
+    CA_BNC,
+    CA_SERVICES_BIC,
+    CA_VENTE,
+    CAPITAUX_ANNEE,
+    CAPITAUX_N2,
+    CF,
+    CF_MAJORATION,
+    EPARGNE,
+    F_MAYOTTE,
+    F_OPTION_CA,
+    F_TRANSITION,
+    LIVRET_A,
+    NON_COMPTEES,
+    P_ACTUEL,
+    P_APPRENTI,
+    P_AUTONOME,
+    P_CONGE,
+    P_DETACHE,
+    P_DISPENSE,
+    P_DROIT_UE,
+    P_ETUDIANT,
+    P_REGULIER,
+    P_STAGIAIRE,
+    PAJE,
+    PREPARE,
+    PROFIT,
+    PROFIT_POSITIF,
+    TERRAIN,
+    WINDOW,
+)
+from solidarite_server.engine.natures import (
+    AAH,
+    AUCUN,
+    AUTRE,
+    DONS,
+    MALADIE,
+    NEUTRALISABLE,
+    PAIE,
+    PPA_SEULE,
+    PROFESSIONNEL,
+    REMPLACE,
+    TRAITEMENT,
+)
+from solidarite_server.engine.steps import (
+    S_ARRONDI,
+    S_BONIFICATION,
+    S_CLAUSE_TRANSITION,
+    S_FORFAIT_LOGEMENT,
+    S_MAJORATION,
+    S_MONTANT_FORFAITAIRE,
+    S_NEUTRALISATION_AUTRES,
+    S_NON_OUVERT,
+    S_PENTE,
+    S_PLANCHER,
+    S_PRESTATIONS,
+    S_RESSOURCES_PERSONNE,
+    S_RESSOURCES_PRISES,
+    S_SEUIL,
+)
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+try:
+    from numba import njit
+
+    def rule(function: F) -> F:
+        """Compile a rule; its article stands in the first line of its docstring."""
+        return njit(cache=True, nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
+
+except ImportError:  # the same cents, slowly
+
+    def rule(function: F) -> F:
+        """Without numba the rule runs as it is written."""
+        return function
+
+
+# Places of the options in `o`; engine.options_array fills it in this order.
+(
+    O_PLANCHER_MENSUEL,
+    O_AAH,
+    O_INVALIDITE,
+    O_MAYOTTE,
+    O_TRANSITION,
+    O_NEGATIFS,
+    O_COMPOSITION,
+    O_NAISSANCE,
+    O_EXCLUSION,
+    O_NEUTRALISATION_AUTO,
+    O_TROIS_DERNIERS,
+    O_ISOLEMENT_18,
+    O_ASF_UN,
+    O_CF_EXCLUE,
+    O_PAJE,
+    O_RESIDENCE_UN,
+    O_ETUDIANT_COMPTE,
+    O_GROSSESSE,
+    O_LIVRET,
+    O_BENEFICE_POSITIF,
+    O_CAPITAL_PAR_MOIS,
+    O_MALADIE_VERSEMENTS,
+) = range(22)
+
+# Sums by person and month, rows of the scratch array.
+(
+    RSA_PAIE,
+    RSA_AUTRES,
+    RSA_NEUTRALISABLE,
+    PPA_PAIE,
+    PPA_PROFESSIONNEL,
+    PPA_MALADIE,
+    PPA_AAH,
+    PPA_AUTRES,
+    SALAIRE_DU_MOIS,
+) = range(9)
+SUMS = 9
+
+MAX_PERSONS = 40
+ALLOCATAIRE, CONJOINT, ENFANT = 1, 2, 3
+ASF_DEUX_PARENTS = 2
+NATURE_MAX = 69
+SLACK = 1e-6
+"""Cents: float64 carries intermediate values far closer than this; property-tested against exact fractions."""
+
+
+@rule
+def note(trace, step, month, person, cents):
+    """Leave a step of the explanation when one is asked for."""
+    if trace.shape[0] > 0:
+        n = int(trace[0, 0]) + 1
+        if n < trace.shape[0]:
+            trace[0, 0] = n
+            trace[n, 0] = step
+            trace[n, 1] = month
+            trace[n, 2] = person
+            trace[n, 3] = cents
+
+
+@rule
+def arrondi(cents):
+    """Round half up to the cent (REGULATION §4.6)."""
+    return np.floor(cents + 0.5 + SLACK)
+
+
+@rule
+def echelle(adultes, a_charge, mayotte, p, j):
+    """CASF R262-1, CSS D843-1: coefficient of the household on the amount for one person. Mayotte: R542-6."""
+    total = 1.0
+    for rang in range(1, adultes + a_charge):
+        enfant = rang - adultes + 1
+        if rang == 1:
+            total += p[P.DEUXIEME, j]
+        elif mayotte and enfant >= 4:
+            total += p[P.MAYOTTE_QUATRIEME, j]
+        elif not mayotte and enfant >= 3:
+            total += p[P.TROISIEME_ENFANT, j]
+        else:
+            total += p[P.SUPPLEMENTAIRE, j]
+    return total
+
+
+@rule
+def echelle_majoree(a_charge, p, j):
+    """CASF L262-9, CSS D843-1: coefficient of a person alone with children or pregnant."""
+    return p[P.ISOLEMENT_BASE, j] + p[P.ISOLEMENT_ENFANT, j] * a_charge
+
+
+@rule
+def forfait_logement(personnes, plein, aide, base, p, j):
+    """CASF R262-9 and R262-10, CSS R844-3: flat amount for housing, within the aid received unless housed in full."""
+    if personnes <= 1:
+        forfait = p[P.FORFAIT_1, j] * base
+    elif personnes == 2:
+        forfait = p[P.FORFAIT_2, j] * base * (1.0 + p[P.DEUXIEME, j])
+    else:
+        forfait = p[P.FORFAIT_3, j] * base * (1.0 + p[P.DEUXIEME, j] + p[P.SUPPLEMENTAIRE, j])
+    if plein:
+        return forfait
+    return min(forfait, aide)
+
+
+@rule
+def bonification(revenu, mayotte, p, j):
+    """CSS D843-2: individual bonus, from 59 hourly SMIC to its maximum."""
+    bas, haut = p[P.BONUS_PLANCHER, j], p[P.BONUS_PLAFOND, j]
+    if mayotte:
+        bas, haut = p[P.MAYOTTE_PLANCHER, j], p[P.MAYOTTE_PLAFOND, j]
+    smic = p[P.SMIC, j]
+    part = (revenu - bas * smic) / ((haut - bas) * smic)
+    return p[P.BONUS_MAX, j] * min(1.0, max(0.0, part))
+
+
+@rule
+def bit(mask, k):
+    """Whether bit k of a mask is set."""
+    return (int(mask) >> k) & 1 == 1
+
+
+@rule
+def interrompue(person, nature):
+    """CASF R262-13: whether the dossier holds the interruption of this resource for certain."""
+    return nature < 63 and (int(person["interrompues"]) >> nature) & 1 == 1
+
+
+@rule
+def interruption_constatee(lines, start, stop):
+    """Shortcut of OpenFisca: paid in the month before the right, not in the month of right."""
+    avant = apres = 0.0
+    for i in range(start, stop):
+        if lines[i]["mois"] == 7:
+            avant += lines[i]["cents"]
+        elif lines[i]["mois"] == 8:
+            apres += lines[i]["cents"]
+    return avant > 0 and apres == 0
+
+
+@rule
+def remplacement_recu(lines, start, stop, person):
+    """Shortcut of OpenFisca: a replacement income is paid in the month of right."""
+    for i in range(start, stop):
+        line = lines[i]
+        if line["person"] == person and line["mois"] == 8 and line["cents"] > 0 and line["category"] <= NATURE_MAX:
+            if REMPLACE[line["category"]]:
+                return True
+    return False
+
+
+@rule
+def additionner(sums, persons, lines, first, last, dons, o):
+    """Sum the resources by person and month, each nature as the law counts it; negative months count for 0.
+
+    CASF R262-6, R262-7 III, R262-11 and R262-13; CSS R844-1, R844-5, L842-4.
+    """
+    i = first
+    while i < last and lines[i]["person"] < 0:
+        i += 1
+    while i < last:
+        person, nature = lines[i]["person"], lines[i]["category"]
+        stop = i
+        while stop < last and lines[stop]["person"] == person and lines[stop]["category"] == nature:
+            stop += 1
+        if nature <= NATURE_MAX:
+            if o[O_NEUTRALISATION_AUTO]:
+                neutre = interruption_constatee(lines, i, stop) and not (
+                    NEUTRALISABLE[nature] and remplacement_recu(lines, first, last, person)
+                )
+            else:
+                neutre = interrompue(persons[person], nature)
+            for n in range(i, stop):
+                ranger(sums, person, lines[n]["mois"], nature, float(lines[n]["cents"]), neutre, dons, o)
+        i = stop
+    if o[O_NEGATIFS]:
+        for q in range(persons.shape[0]):
+            for k in range(WINDOW):
+                sums[RSA_PAIE, q, k] = max(0.0, sums[RSA_PAIE, q, k])
+                sums[PPA_PAIE, q, k] = max(0.0, sums[PPA_PAIE, q, k])
+
+
+@rule
+def ranger(sums, person, k, nature, cents, neutre, dons, o):
+    """Put one amount where each benefit counts it."""
+    kind = TRAITEMENT[nature]
+    if kind == AUCUN or kind == 0:
+        return
+    if kind == PAIE:
+        # One sum a month, zeroed as a whole afterwards.
+        if not neutre:
+            sums[RSA_PAIE, person, k] += cents
+        sums[PPA_PAIE, person, k] += cents
+        if nature == 1:
+            sums[SALAIRE_DU_MOIS, person, k] += cents
+        return
+    if o[O_NEGATIFS]:
+        cents = max(0.0, cents)
+    if kind == DONS:
+        if dons:
+            sums[RSA_AUTRES, person, k] += cents
+        return
+    if kind != PPA_SEULE:
+        if not neutre:
+            sums[RSA_AUTRES, person, k] += cents
+        elif not NEUTRALISABLE[nature]:
+            sums[RSA_NEUTRALISABLE, person, k] += cents
+    if kind == PROFESSIONNEL:
+        sums[PPA_PROFESSIONNEL, person, k] += cents
+    elif kind == MALADIE:
+        sums[PPA_MALADIE, person, k] += cents
+    elif kind == AAH or (o[O_INVALIDITE] and (nature == 31 or nature == 32)):
+        sums[PPA_AAH, person, k] += cents
+    elif kind == AUTRE or kind == PPA_SEULE:
+        sums[PPA_AUTRES, person, k] += cents
+
+
+@rule
+def annuels(sums, lines, first, last, rsa_first, ppa_first, option_ca, p, q, o):
+    """Yearly facts by month: capital (CASF R132-1, CSS L842-4 5°) and self-employment (R262-19, CSS R845-1, R845-2)."""
+    for i in range(first, last):
+        category = lines[i]["category"]
+        if category < EPARGNE:
+            continue
+        person, k, cents = lines[i]["person"], lines[i]["mois"], float(lines[i]["cents"])
+        if category == CAPITAUX_ANNEE:
+            sums[RSA_AUTRES, person, k] += cents / 12.0
+        elif category == CAPITAUX_N2:
+            if o[O_CAPITAL_PAR_MOIS]:
+                if k >= 0:
+                    sums[PPA_AUTRES, person, k] += cents / 12.0
+            elif k < 0:
+                for j in range(WINDOW):
+                    sums[PPA_AUTRES, person, j] += cents / 12.0
+        elif category >= CA_VENTE:
+            taux = 1.0 - p[P.ABATTEMENT_VENTE + category - CA_VENTE, 3]
+            # One third of the quarter's turnover in each of its months.
+            for j in range(3):
+                if rsa_first <= k < rsa_first + 3:
+                    sums[RSA_AUTRES, person, rsa_first + j] += cents * taux / 3.0
+                if ppa_first <= k < ppa_first + 3:
+                    sums[PPA_PROFESSIONNEL, person, ppa_first + j] += cents * taux / 3.0
+        elif category == PROFIT or category == PROFIT_POSITIF:
+            chosen = (category == PROFIT_POSITIF) == (o[O_BENEFICE_POSITIF] != 0)
+            if chosen and not option_ca and not au_chiffre(lines, first, last, person, rsa_first, ppa_first):
+                for j in range(WINDOW):
+                    sums[RSA_AUTRES, person, j] += cents / 12.0
+                    sums[PPA_PROFESSIONNEL, person, j] += cents / 12.0
+        else:
+            rente = cents * p[P.CAPITAL_EPARGNE, 3]
+            if category == LIVRET_A and o[O_LIVRET]:
+                for j in range(WINDOW):
+                    # The rate of each reference month; other months of the window read the nearest one.
+                    sums[RSA_AUTRES, person, j] += cents * q[P.LIVRET_TAUX, min(2, max(0, j - rsa_first))] / 12.0
+                continue
+            if category == BATI:
+                rente = cents * p[P.CAPITAL_BATI, 3]
+            elif category == TERRAIN:
+                rente = cents * p[P.CAPITAL_TERRAIN, 3]
+            for j in range(WINDOW):
+                sums[RSA_AUTRES, person, j] += rente / 12.0
+
+
+@rule
+def au_chiffre(lines, first, last, person, rsa_first, ppa_first):
+    """Whether the person declared turnover in the quarter: the profit of earlier years is then left aside."""
+    for i in range(first, last):
+        if lines[i]["person"] == person and lines[i]["category"] >= CA_VENTE:
+            if min(rsa_first, ppa_first) <= lines[i]["mois"] < max(rsa_first, ppa_first) + 3:
+                return True
+    return False
+
+
+@rule
+def du_mois(lines, first, last, category, k):
+    """Amount of a household line in a month, in cents."""
+    for i in range(first, last):
+        if lines[i]["person"] >= 0:
+            break
+        if lines[i]["category"] == category and lines[i]["mois"] == k:
+            return float(lines[i]["cents"])
+    return 0.0
+
+
+@rule
+def age_mois(person, declaration, k):
+    """Age in whole months at the end of a month."""
+    return declaration - 8 + k - person["naissance"]
+
+
+@rule
+def annees_au_premier(person, month):
+    """Age in years on the first day of a month (Month.index)."""
+    months = month - person["naissance"] - (1 if person["jour"] > 1 else 0)
+    return months // 12
+
+
+@rule
+def est_a_charge(person, declaration, k, p, o):
+    """CASF R262-3, CSS R842-3: under 25, in the household on the last day of the month, not self-supporting."""
+    if person["role"] < ENFANT or int(person["flags"]) & P_AUTONOME:
+        return False
+    age = age_mois(person, declaration, k)
+    if age >= 12 * p[P.AGE_A_CHARGE, 3]:
+        return False
+    if o[O_NAISSANCE]:
+        return bit(person["present"], k)
+    return bit(person["present"], 8)
+
+
+@rule
+def residence(person, majoree, p, o):
+    """CASF L262-4 2° and L262-6, CSS L842-2: nationality and residence; lawful stay is enough with the majoration."""
+    flags = int(person["flags"])
+    if person["nationalite"] == 1:
+        return True
+    if person["nationalite"] == 2:
+        return flags & P_DROIT_UE != 0
+    if person["titre_annees"] >= p[P.TITRE_ANNEES, 3] or flags & P_DISPENSE:
+        return True
+    return majoree and flags & P_REGULIER != 0 and not o[O_RESIDENCE_UN]
+
+
+@rule
+def conjoint_de(persons):
+    """Row of the partner present at the examination, or -1. A former partner is ignored (CASF R262-4)."""
+    for q in range(persons.shape[0]):
+        if persons[q]["role"] == CONJOINT and int(persons[q]["flags"]) & P_ACTUEL:
+            return q
+    return -1
+
+
+@rule
+def compter_a_charge(exclus, persons, sums, adultes, declaration, k, first, mayotte, base, moyennes, p, o, j, isole):
+    """CASF R262-3: dependants of a month; who brings less than he or she earns is left out. Fills `exclus`."""
+    n = 0
+    candidats = 0
+    for q in range(persons.shape[0]):
+        exclus[q] = False
+        if est_a_charge(persons[q], declaration, k, p, o):
+            candidats += 1
+    for q in range(persons.shape[0]):
+        if persons[q]["role"] < ENFANT:
+            continue
+        if not est_a_charge(persons[q], declaration, k, p, o):
+            # Present but not a dependant (25 or older, self-supporting), or not there: outside the household.
+            exclus[q] = True
+            continue
+        if o[O_EXCLUSION]:
+            limite = (echelle(adultes, n + 1, mayotte, p, j) - echelle(adultes, n, mayotte, p, j)) * base
+            if moyennes[q] > 0 and moyennes[q] >= limite - SLACK:
+                exclus[q] = True
+                continue
+        else:
+            limite = p[P.OF_ENFANT_PART, 3] * base
+            if candidats == 1 and isole:
+                limite = (p[P.ISOLEMENT_BASE, 3] - 1.0 + p[P.ISOLEMENT_ENFANT, 3]) * base
+            decalage = 8 - first
+            total = 0.0
+            for m in range(max(0, k - decalage), max(0, k - decalage + 3)):
+                total += sums[RSA_PAIE, q, m] + sums[RSA_AUTRES, q, m]
+            if total / 3.0 >= limite:
+                exclus[q] = True
+                continue
+        n += 1
+    return n
+
+
+@rule
+def majoration(foyer, persons, exclus, conjoint, a_charge, declaration, k, p, o):
+    """CASF L262-9 and R262-2, CSS D843-1: alone with a child or pregnant, for 12 months or until the child is 3."""
+    if conjoint >= 0 or (int(foyer["flags"]) & F_MAYOTTE and o[O_MAYOTTE]):
+        return False
+    month = declaration - 8 + k
+    debut = foyer["isolement_debut"]
+    if debut == 0 or month < debut or month > foyer["isolement_fin"]:
+        return False
+    enceinte = bit(persons[0]["grossesse"], k)
+    if a_charge == 0 and not enceinte:
+        return False
+    duree = p[P.OF_ISOLEMENT_DUREE, 3] if o[O_ISOLEMENT_18] else p[P.ISOLEMENT_DUREE, 3]
+    if enceinte or month - debut < duree:
+        return True
+    for q in range(persons.shape[0]):
+        if persons[q]["role"] >= ENFANT and not exclus[q]:
+            if age_mois(persons[q], declaration, k) < 12 * p[P.ISOLEMENT_AGE, 3]:
+                return True
+    return False
+
+
+@rule
+def prestations(lines, first, last, persons, exclus, declaration, k, majoree, mayotte, p, o, j):
+    """CASF R262-10-1 and R262-11, CSS R844-4 and R844-5: family benefits counted in the month they are received."""
+    bmaf = p[P.BMAF, j]
+    total = du_mois(lines, first, last, AF, k) + du_mois(lines, first, last, PREPARE, k)
+    total += du_mois(lines, first, last, ASPA, k)
+    ordinaire, hausse = du_mois(lines, first, last, CF, k), du_mois(lines, first, last, CF_MAJORATION, k)
+    if o[O_CF_EXCLUE]:
+        hausse = 0.0
+    elif not mayotte:
+        hausse = min(hausse, max(0.0, p[P.CF_MAJORE, j] * bmaf - ordinaire))
+    total += ordinaire + hausse
+    asf = du_mois(lines, first, last, ASF, k)
+    if not mayotte:
+        plafond = 0.0
+        for q in range(persons.shape[0]):
+            if persons[q]["asf"] > 0 and not exclus[q]:
+                deux = persons[q]["asf"] == ASF_DEUX_PARENTS and not o[O_ASF_UN]
+                plafond += (p[P.ASF_DEUX, j] if deux else p[P.ASF_UN, j]) * bmaf
+        asf = min(asf, plafond)
+    total += asf
+    paje = du_mois(lines, first, last, PAJE, k)
+    if o[O_PAJE] and paje > 0:
+        benjamin = 9999
+        for q in range(persons.shape[0]):
+            if persons[q]["role"] == ENFANT and not exclus[q]:
+                benjamin = min(benjamin, age_mois(persons[q], declaration, k))
+        if benjamin == 0 or (majoree and benjamin <= p[P.PAJE_MOIS, 3]):
+            paje = 0.0
+    return total + paje
+
+
+@rule
+def conjoint_compte_rsa(persons, conjoint, p, o):
+    """CASF L262-5: the partner counts when the conditions of nationality, studies and leave are met."""
+    if o[O_RESIDENCE_UN]:
+        return True
+    flags = int(persons[conjoint]["flags"])
+    if flags & (P_ETUDIANT | P_STAGIAIRE) and not o[O_ETUDIANT_COMPTE]:
+        return False
+    return residence(persons[conjoint], False, p, o) and flags & P_CONGE == 0
+
+
+@rule
+def condition_rsa(foyer, persons, conjoint, declaration, droit, majoree, p, o):
+    """CASF L262-4, L262-7-1: age or child, residence, not a student nor on leave. 0 when open, else a reason."""
+    demandeur = persons[0]
+    if not residence(demandeur, majoree, p, o):
+        if not (o[O_RESIDENCE_UN] and conjoint >= 0 and residence(persons[conjoint], False, p, o)):
+            return 1
+    if majoree:
+        return 0
+    flags = int(demandeur["flags"])
+    if flags & (P_ETUDIANT | P_STAGIAIRE):
+        return 2
+    if flags & P_CONGE:
+        return 3
+    if annees_au_premier(demandeur, droit) >= p[P.RSA_AGE, 3]:
+        return 0
+    if conjoint >= 0 and annees_au_premier(persons[conjoint], droit) >= p[P.RSA_AGE, 3]:
+        return 0
+    for q in range(persons.shape[0]):
+        if persons[q]["role"] == ENFANT and est_a_charge(persons[q], declaration, 8, p, o):
+            return 0
+        adulte = q == 0 or q == conjoint
+        if adulte and bit(persons[q]["grossesse"], 8) and (o[O_GROSSESSE] or conjoint < 0):
+            return 0
+        if adulte and persons[q]["heures"] >= p[P.JEUNE_HEURES, 3]:
+            if annees_au_premier(persons[q], droit) >= p[P.JEUNE_AGE, 3]:
+                return 0
+    return 4
+
+
+@rule
+def neutralisees_comptees(sums, persons, exclus, k, base, o, start):
+    """CASF R262-13: other interrupted resources count only beyond the amount for one person, each month."""
+    total = 0.0
+    if not o[O_NEUTRALISATION_AUTO]:
+        for r in range(persons.shape[0]):
+            if not exclus[r]:
+                total += sums[RSA_NEUTRALISABLE, r, k]
+        return max(0.0, total - base)
+    # Shortcut of OpenFisca: over the three months together, person by person.
+    for r in range(persons.shape[0]):
+        if not exclus[r]:
+            trimestre = 0.0
+            for m in range(start, start + 3):
+                trimestre += sums[RSA_NEUTRALISABLE, r, m]
+            total += max(0.0, trimestre - 3.0 * base) / 3.0
+    return total
+
+
+@rule
+def hors_foyer(persons, conjoint, exclus, r):
+    """Whether a person's resources are left out: a former partner (R262-4), a dependant left out (R262-3)."""
+    if persons[r]["role"] == CONJOINT:
+        return r != conjoint
+    return persons[r]["role"] >= ENFANT and exclus[r]
+
+
+@rule
+def rsa_exact(foyer, persons, lines, first, last, sums, group, p, o, exclus, moyennes, trace):
+    """CASF L262-2, R262-4 and R262-7: RSA of the month of right before rounding, cents.
+
+    Mean of three montants intermédiaires: composition, housing and benefits of each month, other resources by their
+    mean. Returns (cents, code): 0 open, else why there is nothing (see `engine.MOTIFS`).
+    """
+    start, declaration = group["rsa_first"], group["declaration"]
+    mayotte = int(foyer["flags"]) & F_MAYOTTE != 0 and o[O_MAYOTTE] != 0
+    base = p[P.RSA_BASE, 3] * (p[P.MAYOTTE_PART, 3] if mayotte else 1.0)
+    conjoint = conjoint_de(persons)
+    adultes = 2 if conjoint >= 0 and conjoint_compte_rsa(persons, conjoint, p, o) else 1
+    for r in range(persons.shape[0]):
+        moyennes[r] = 0.0
+        for k in range(start, start + 3):
+            moyennes[r] += (sums[RSA_PAIE, r, k] + sums[RSA_AUTRES, r, k]) / 3.0
+    majoree = False
+    total = 0.0
+    for j in range(3):
+        k = start + j
+        c = k if o[O_COMPOSITION] else 8
+        isole = conjoint < 0 and foyer["isolement_debut"] != 0
+        a_charge = compter_a_charge(
+            exclus[j], persons, sums, adultes, declaration, c, start, mayotte, base, moyennes, p, o, 3, isole
+        )
+        majoree = majoration(foyer, persons, exclus[j], conjoint, a_charge, declaration, c, p, o)
+        forfait = echelle(adultes, a_charge, mayotte, p, 3) * base
+        note(trace, S_MONTANT_FORFAITAIRE, k, -1, forfait / 3.0)
+        if majoree:
+            plus = max(0.0, echelle_majoree(a_charge, p, 3) * base - forfait)
+            note(trace, S_MAJORATION, k, -1, plus / 3.0)
+            forfait += plus
+        tetes = max(1, adultes + a_charge - int(du_mois(lines, first, last, NON_COMPTEES, c)))
+        aide = du_mois(lines, first, last, AIDE_LOGEMENT, c)
+        logement = forfait_logement(tetes, bit(foyer["logement_plein"], c), aide, base, p, 3)
+        note(trace, S_FORFAIT_LOGEMENT, k, -1, -logement / 3.0)
+        familiales = prestations(lines, first, last, persons, exclus[j], declaration, c, majoree, mayotte, p, o, 3)
+        note(trace, S_PRESTATIONS, k, -1, -familiales / 3.0)
+        mois = forfait - logement - familiales
+        if o[O_PLANCHER_MENSUEL]:
+            propres = 0.0
+            for r in range(persons.shape[0]):
+                if not hors_foyer(persons, conjoint, exclus[j], r):
+                    propres += moyennes[r]
+            if mois < propres:
+                note(trace, S_PLANCHER, k, -1, (propres - mois) / 3.0)
+                mois = propres
+        total += mois / 3.0
+    total -= ressources_rsa(foyer, persons, sums, exclus, moyennes, conjoint, start, base, o, trace)
+    code = condition_rsa(foyer, persons, conjoint, declaration, group["droit"], majoree, p, o)
+    if code == 0:
+        if total <= SLACK:
+            code = 20
+        elif total < p[P.RSA_SEUIL, 3] - SLACK:
+            code = 21
+    if code != 0:
+        note(trace, S_PLANCHER if code == 20 else (S_SEUIL if code == 21 else S_NON_OUVERT), -1, -1, -total)
+        return 0.0, code
+    return total, 0
+
+
+@rule
+def ressources_rsa(foyer, persons, sums, exclus, moyennes, conjoint, start, base, o, trace):
+    """CASF R262-6, R262-7 II: resources of the household by their mean over the three months, cents a month."""
+    total = 0.0
+    for r in range(persons.shape[0]):
+        mois_comptes = 0.0
+        for j in range(3):
+            if not hors_foyer(persons, conjoint, exclus[j], r):
+                mois_comptes += 1.0
+        if mois_comptes > 0 and moyennes[r] != 0:
+            note(trace, S_RESSOURCES_PERSONNE, -1, r, -moyennes[r] * mois_comptes / 3.0)
+            total += moyennes[r] * mois_comptes / 3.0
+    neutres = 0.0
+    for j in range(3):
+        neutres += neutralisees_comptees(sums, persons, exclus[j], start + j, base, o, start) / 3.0
+    if neutres > 0:
+        note(trace, S_NEUTRALISATION_AUTRES, -1, -1, -neutres)
+    total += neutres
+    if o[O_TRANSITION] and int(foyer["flags"]) & F_TRANSITION and start == 4:
+        # Décret 2025-185: the mean of M-3 and M-2 when it is lower than that of the three months.
+        trois = deux = 0.0
+        for r in range(persons.shape[0]):
+            for j in range(3):
+                if not hors_foyer(persons, conjoint, exclus[j], r):
+                    recu = sums[RSA_PAIE, r, start + j] + sums[RSA_AUTRES, r, start + j]
+                    trois += recu / 3.0
+                    if j > 0:
+                        deux += recu / 2.0
+        if deux < trois:
+            note(trace, S_CLAUSE_TRANSITION, -1, -1, trois - deux)
+            total -= trois - deux
+    return total
+
+
+@rule
+def professionnels(sums, persons, declaration, r, k, p, j, o):
+    """CSS R844-1, L842-8 and D843-4: work income of a person in a month; AAH counts from 29 hourly SMIC on."""
+    revenu = sums[PPA_PAIE, r, k] + sums[PPA_PROFESSIONNEL, r, k]
+    if maladie_professionnelle(sums, persons[r], declaration, r, k, p, o):
+        revenu += sums[PPA_MALADIE, r, k]
+    if o[O_AAH] and sums[PPA_AAH, r, k] > 0 and revenu >= p[P.AAH_HEURES, j] * p[P.SMIC, j] - SLACK:
+        revenu += sums[PPA_AAH, r, k]
+    return revenu
+
+
+@rule
+def maladie_professionnelle(sums, person, declaration, r, k, p, o):
+    """CSS R844-1 2°: sickness and work-accident daily benefits, for three months from the stoppage."""
+    arret = person["arret"]
+    month = declaration - 8 + k
+    if o[O_MALADIE_VERSEMENTS]:
+        recent = arret != 0 and arret > month - p[P.MOIS_MALADIE, 3]
+        return recent or sums[SALAIRE_DU_MOIS, r, k] > 0
+    return arret != 0 and arret <= month < arret + p[P.MOIS_MALADIE, 3]
+
+
+@rule
+def activite(persons, sums, group, conjoint, majoree, mayotte, p, o):
+    """CSS L842-1, L842-2: an adult at work, and a student, trainee or apprentice above 55 % of the SMIC each month."""
+    if majoree:
+        return True
+    start = 5 if o[O_TROIS_DERNIERS] else group["ppa_first"]
+    droit = group["droit"]
+    for r in range(persons.shape[0]):
+        if r != 0 and r != conjoint:
+            continue
+        flags = int(persons[r]["flags"])
+        if annees_au_premier(persons[r], droit) < p[P.PPA_AGE, 3] or flags & P_DETACHE:
+            continue
+        total, chaque = 0.0, True
+        for j in range(3):
+            colonne = 3 if o[O_TROIS_DERNIERS] else j
+            revenu = professionnels(sums, persons, group["declaration"], r, start + j, p, j, o)
+            heures = p[P.ETUDIANT_PART, colonne] * p[P.ETUDIANT_HEURES, colonne]
+            if mayotte:
+                heures = p[P.MAYOTTE_ETUDIANT, colonne]
+            total += revenu
+            if revenu <= heures * p[P.SMIC, colonne] + SLACK:
+                chaque = False
+        if chaque or (total > 0 and flags & (P_ETUDIANT | P_APPRENTI | P_STAGIAIRE) == 0):
+            return True
+    return False
+
+
+@rule
+def ppa_exacte(foyer, persons, lines, first, last, sums, group, p, o, exclus, moyennes, trace):
+    """CSS L842-3 and R843-1: prime d'activité of the month of right before rounding, cents.
+
+    Mean of three monthly primes, everything read month by month. Returns (cents, code) as `rsa_exact`.
+    """
+    start, declaration = group["ppa_first"], group["declaration"]
+    mayotte = int(foyer["flags"]) & F_MAYOTTE != 0 and o[O_MAYOTTE] != 0
+    conjoint = conjoint_de(persons)
+    code = 1
+    for r in range(persons.shape[0]):
+        moyennes[r] = 0.0
+        for k in range(start, start + 3):
+            moyennes[r] += (
+                sums[PPA_PAIE, r, k]
+                + sums[PPA_PROFESSIONNEL, r, k]
+                + sums[PPA_MALADIE, r, k]
+                + sums[PPA_AAH, r, k]
+                + sums[PPA_AUTRES, r, k]
+            ) / 3.0
+    total, majoree = 0.0, False
+    for j in range(3):
+        k = start + j
+        base = p[P.PPA_BASE, j] * (p[P.MAYOTTE_PART, j] if mayotte else 1.0)
+        adultes = 1
+        if conjoint >= 0 and (o[O_RESIDENCE_UN] or residence(persons[conjoint], False, p, o)):
+            adultes = 2
+        isole = conjoint < 0 and foyer["isolement_debut"] != 0
+        seuil_exclusion = p[P.RSA_BASE, j] if not o[O_EXCLUSION] else base
+        a_charge = compter_a_charge(
+            exclus[j], persons, sums, adultes, declaration, k, start, mayotte, seuil_exclusion, moyennes, p, o, j, isole
+        )
+        majoree = majoration(foyer, persons, exclus[j], conjoint, a_charge, declaration, k, p, o)
+        if residence(persons[0], majoree, p, o) or (
+            o[O_RESIDENCE_UN] and conjoint >= 0 and residence(persons[conjoint], False, p, o)
+        ):
+            code = 0
+        forfait = echelle(adultes, a_charge, mayotte, p, j) * base
+        note(trace, S_MONTANT_FORFAITAIRE, k, -1, forfait / 3.0)
+        if majoree:
+            plus = max(0.0, echelle_majoree(a_charge, p, j) * base - forfait)
+            note(trace, S_MAJORATION, k, -1, plus / 3.0)
+            forfait += plus
+        tetes = max(1, adultes + a_charge - int(du_mois(lines, first, last, NON_COMPTEES, k)))
+        aide = du_mois(lines, first, last, AIDE_LOGEMENT, k)
+        logement = forfait_logement(tetes, bit(foyer["logement_plein"], k), aide, base, p, j)
+        familiales = prestations(lines, first, last, persons, exclus[j], declaration, k, majoree, mayotte, p, o, j)
+        travail = autres = bonus = 0.0
+        for r in range(persons.shape[0]):
+            if hors_foyer(persons, conjoint, exclus[j], r) and not (
+                not o[O_EXCLUSION] and persons[r]["role"] >= ENFANT
+            ):
+                continue
+            revenu = professionnels(sums, persons, declaration, r, k, p, j, o)
+            recu = (
+                sums[PPA_PAIE, r, k]
+                + sums[PPA_PROFESSIONNEL, r, k]
+                + sums[PPA_MALADIE, r, k]
+                + sums[PPA_AAH, r, k]
+                + sums[PPA_AUTRES, r, k]
+            )
+            autres += recu - revenu
+            travail += revenu
+            if revenu > 0:
+                note(trace, S_PENTE, k, r, p[P.PENTE, j] * revenu / 3.0)
+                prime_individuelle = bonification(revenu, mayotte, p, j)
+                if prime_individuelle > 0:
+                    note(trace, S_BONIFICATION, k, r, prime_individuelle / 3.0)
+                bonus += prime_individuelle
+        ressources = max(forfait, travail + autres + familiales + logement)
+        note(trace, S_RESSOURCES_PRISES, k, -1, -ressources / 3.0)
+        mois = forfait + p[P.PENTE, j] * travail + bonus - ressources
+        if mois < 0:
+            note(trace, S_PLANCHER, k, -1, -mois / 3.0)
+            mois = 0.0
+        total += mois / 3.0
+    if code == 0 and not activite(persons, sums, group, conjoint, majoree_activite(
+        foyer, persons, lines, first, last, sums, group, conjoint, majoree, exclus, moyennes, p, o
+    ), mayotte, p, o):
+        code = 5
+    if code == 0 and int(persons[0]["flags"]) & P_DETACHE:
+        code = 6
+    if code == 0:
+        if total <= SLACK:
+            code = 20
+        elif total < p[P.PPA_SEUIL, 3] - SLACK:
+            code = 21
+    if code != 0:
+        note(trace, S_PLANCHER if code == 20 else (S_SEUIL if code == 21 else S_NON_OUVERT), -1, -1, -total)
+        return 0.0, code
+    return total, 0
+
+
+@rule
+def majoree_activite(foyer, persons, lines, first, last, sums, group, conjoint, majoree, exclus, moyennes, p, o):
+    """Whether the majoration waives the condition on work: that of the last reference month, or of M for OpenFisca."""
+    if not o[O_TROIS_DERNIERS]:
+        return majoree
+    a_charge = compter_a_charge(
+        exclus[2], persons, sums, 1, group["declaration"], 8, group["ppa_first"], False, p[P.RSA_BASE, 3], moyennes, p,
+        o, 3, True,
+    )
+    return majoration(foyer, persons, exclus[2], conjoint, a_charge, group["declaration"], 8, p, o)
+
+
+@rule
+def calculer(foyers, all_persons, lines, groups, rsa_p, ppa_p, o, sums, exclus, moyennes, out, trace):
+    """Compute every household: rows of `out` are exact RSA, code, exact PPA, code, in cents."""
+    for i in range(foyers.shape[0]):
+        foyer = foyers[i]
+        persons = all_persons[foyer["person"] : foyer["person"] + foyer["persons"]]
+        n = persons.shape[0]
+        for a in range(SUMS):
+            for b in range(n):
+                for c in range(WINDOW):
+                    sums[a, b, c] = 0.0
+        first = foyer["line"]
+        last = first + foyer["lines"]
+        g = foyer["group"]
+        group = groups[g]
+        option_ca = int(foyer["flags"]) & F_OPTION_CA != 0
+        additionner(sums, persons, lines, first, last, group["dons"] != 0, o)
+        annuels(sums, lines, first, last, group["rsa_first"], group["ppa_first"], option_ca, ppa_p[g], rsa_p[g], o)
+        note(trace, 0, -1, -1, 0.0)
+        rsa, code = rsa_exact(foyer, persons, lines, first, last, sums, group, rsa_p[g], o, exclus, moyennes, trace)
+        out[i, 0], out[i, 1] = rsa, code
+        note(trace, S_ARRONDI, -1, -1, arrondi(rsa) - rsa)
+        note(trace, 1, -1, -1, 0.0)
+        ppa, code = ppa_exacte(foyer, persons, lines, first, last, sums, group, ppa_p[g], o, exclus, moyennes, trace)
+        out[i, 2], out[i, 3] = ppa, code
+        note(trace, S_ARRONDI, -1, -1, arrondi(ppa) - ppa)
