@@ -54,6 +54,8 @@ _SWITCHES = (
     "benefice_dernier_positif",
     "capital_ppa_par_mois",
     "maladie_selon_versements",
+    "age_au_premier_du_mois",
+    "age_ppa_par_mois",
 )
 
 

@@ -325,7 +325,10 @@ def _yearly_lines(membre: Membre, place: int, declaration: Month, sums: dict[tup
     profits, year = membre.benefices_annuels, declaration.year
     if profits:
         sums[place, PROFIT, -1] += max(0, profits.get(year - 1, profits.get(year - 2, 0)))
-        sums[place, PROFIT_POSITIF, -1] += next((profits[y] for y in (year, year - 1, year - 2) if profits.get(y, 0) > 0), 0)
+        for k in range(WINDOW):
+            year = (declaration - (WINDOW - 1 - k)).year
+            last = (profits[y] for y in (year, year - 1, year - 2) if profits.get(y, 0) > 0)
+            sums[place, PROFIT_POSITIF, k] += next(last, 0)
     first = declaration - (WINDOW - 1)
     for entry in membre.chiffre_affaires:
         k = entry.mois.index - first.index

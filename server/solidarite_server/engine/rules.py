@@ -120,7 +120,9 @@ except ImportError:  # the same cents, slowly
     O_BENEFICE_POSITIF,
     O_CAPITAL_PAR_MOIS,
     O_MALADIE_VERSEMENTS,
-) = range(22)
+    O_AGE_AU_PREMIER,
+    O_AGE_PPA_PAR_MOIS,
+) = range(24)
 
 # Sums by person and month, rows of the scratch array.
 (
@@ -313,7 +315,7 @@ def ranger(sums, person, k, nature, cents, neutre, dons, o):
 
 
 @rule
-def annuels(sums, lines, first, last, rsa_first, ppa_first, option_ca, p, q, o):
+def annuels(sums, lines, first, last, rsa_first, ppa_first, option_ca, p, o):
     """Yearly facts by month: capital (CASF R132-1, CSS L842-4 5°) and self-employment (R262-19, CSS R845-1, R845-2)."""
     for i in range(first, last):
         category = lines[i]["category"]
@@ -341,14 +343,15 @@ def annuels(sums, lines, first, last, rsa_first, ppa_first, option_ca, p, q, o):
             chosen = (category == PROFIT_POSITIF) == (o[O_BENEFICE_POSITIF] != 0)
             if chosen and not option_ca and not au_chiffre(lines, first, last, person, rsa_first, ppa_first):
                 for j in range(WINDOW):
-                    sums[RSA_AUTRES, person, j] += cents / 12.0
-                    sums[PPA_PROFESSIONNEL, person, j] += cents / 12.0
+                    if k < 0 or j == k:
+                        sums[RSA_AUTRES, person, j] += cents / 12.0
+                        sums[PPA_PROFESSIONNEL, person, j] += cents / 12.0
         else:
             rente = cents * p[P.CAPITAL_EPARGNE, 3]
             if category == LIVRET_A and o[O_LIVRET]:
                 for j in range(WINDOW):
                     # The rate of each reference month; other months of the window read the nearest one.
-                    sums[RSA_AUTRES, person, j] += cents * q[P.LIVRET_TAUX, min(2, max(0, j - rsa_first))] / 12.0
+                    sums[RSA_AUTRES, person, j] += cents * p[P.LIVRET_TAUX, min(2, max(0, j - rsa_first))] / 12.0
                 continue
             if category == BATI:
                 rente = cents * p[P.CAPITAL_BATI, 3]
@@ -380,9 +383,12 @@ def du_mois(lines, first, last, category, k):
 
 
 @rule
-def age_mois(person, declaration, k):
-    """Age in whole months at the end of a month."""
-    return declaration - 8 + k - person["naissance"]
+def age_mois(person, declaration, k, o):
+    """Age in whole months on the last day of a month (R262-4); on its first day for OpenFisca."""
+    age = declaration - 8 + k - person["naissance"]
+    if o[O_AGE_AU_PREMIER] and person["jour"] > 1:
+        age -= 1
+    return age
 
 
 @rule
@@ -397,7 +403,7 @@ def est_a_charge(person, declaration, k, p, o):
     """CASF R262-3, CSS R842-3: under 25, in the household on the last day of the month, not self-supporting."""
     if person["role"] < ENFANT or int(person["flags"]) & P_AUTONOME:
         return False
-    age = age_mois(person, declaration, k)
+    age = age_mois(person, declaration, k, o)
     if age >= 12 * p[P.AGE_A_CHARGE, 3]:
         return False
     if o[O_NAISSANCE]:
@@ -415,7 +421,7 @@ def residence(person, majoree, p, o):
         return flags & P_DROIT_UE != 0
     if person["titre_annees"] >= p[P.TITRE_ANNEES, 3] or flags & P_DISPENSE:
         return True
-    return majoree and flags & P_REGULIER != 0 and not o[O_RESIDENCE_UN]
+    return majoree and flags & P_REGULIER != 0
 
 
 @rule
@@ -480,7 +486,7 @@ def majoration(foyer, persons, exclus, conjoint, a_charge, declaration, k, p, o)
         return True
     for q in range(persons.shape[0]):
         if persons[q]["role"] >= ENFANT and not exclus[q]:
-            if age_mois(persons[q], declaration, k) < 12 * p[P.ISOLEMENT_AGE, 3]:
+            if age_mois(persons[q], declaration, k, o) < 12 * p[P.ISOLEMENT_AGE, 3]:
                 return True
     return False
 
@@ -511,7 +517,7 @@ def prestations(lines, first, last, persons, exclus, declaration, k, majoree, ma
         benjamin = 9999
         for q in range(persons.shape[0]):
             if persons[q]["role"] == ENFANT and not exclus[q]:
-                benjamin = min(benjamin, age_mois(persons[q], declaration, k))
+                benjamin = min(benjamin, age_mois(persons[q], declaration, k, o))
         if benjamin == 0 or (majoree and benjamin <= p[P.PAJE_MOIS, 3]):
             paje = 0.0
     return total + paje
@@ -697,9 +703,17 @@ def maladie_professionnelle(sums, person, declaration, r, k, p, o):
     arret = person["arret"]
     month = declaration - 8 + k
     if o[O_MALADIE_VERSEMENTS]:
-        recent = arret != 0 and arret > month - p[P.MOIS_MALADIE, 3]
+        recent = arret != 0 and arret >= month - p[P.MOIS_MALADIE, 3]
         return recent or sums[SALAIRE_DU_MOIS, r, k] > 0
     return arret != 0 and arret <= month < arret + p[P.MOIS_MALADIE, 3]
+
+
+@rule
+def majeur(persons, conjoint, month, p):
+    """CSS L842-2 1°: an adult of 18 on the first day of a month."""
+    if annees_au_premier(persons[0], month) >= p[P.PPA_AGE, 3]:
+        return True
+    return conjoint >= 0 and annees_au_premier(persons[conjoint], month) >= p[P.PPA_AGE, 3]
 
 
 @rule
@@ -763,10 +777,14 @@ def ppa_exacte(foyer, persons, lines, first, last, sums, group, p, o, exclus, mo
             exclus[j], persons, sums, adultes, declaration, k, start, mayotte, seuil_exclusion, moyennes, p, o, j, isole
         )
         majoree = majoration(foyer, persons, exclus[j], conjoint, a_charge, declaration, k, p, o)
+        ouvert = False
         if residence(persons[0], majoree, p, o) or (
             o[O_RESIDENCE_UN] and conjoint >= 0 and residence(persons[conjoint], False, p, o)
         ):
             code = 0
+            ouvert = True
+        if o[O_AGE_PPA_PAR_MOIS]:
+            ouvert = ouvert and majeur(persons, conjoint, declaration - 8 + k, p)
         forfait = echelle(adultes, a_charge, mayotte, p, j) * base
         note(trace, S_MONTANT_FORFAITAIRE, k, -1, forfait / 3.0)
         if majoree:
@@ -804,6 +822,9 @@ def ppa_exacte(foyer, persons, lines, first, last, sums, group, p, o, exclus, mo
         mois = forfait + p[P.PENTE, j] * travail + bonus - ressources
         if mois < 0:
             note(trace, S_PLANCHER, k, -1, -mois / 3.0)
+            mois = 0.0
+        elif not ouvert:
+            note(trace, S_NON_OUVERT, k, -1, -mois / 3.0)
             mois = 0.0
         total += mois / 3.0
     if code == 0 and not activite(persons, sums, group, conjoint, majoree_activite(
@@ -852,7 +873,7 @@ def calculer(foyers, all_persons, lines, groups, rsa_p, ppa_p, o, sums, exclus, 
         group = groups[g]
         option_ca = int(foyer["flags"]) & F_OPTION_CA != 0
         additionner(sums, persons, lines, first, last, group["dons"] != 0, o)
-        annuels(sums, lines, first, last, group["rsa_first"], group["ppa_first"], option_ca, ppa_p[g], rsa_p[g], o)
+        annuels(sums, lines, first, last, group["rsa_first"], group["ppa_first"], option_ca, ppa_p[g], o)
         note(trace, 0, -1, -1, 0.0)
         rsa, code = rsa_exact(foyer, persons, lines, first, last, sums, group, rsa_p[g], o, exclus, moyennes, trace)
         out[i, 0], out[i, 1] = rsa, code

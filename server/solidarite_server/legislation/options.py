@@ -83,6 +83,10 @@ class LegislationOptions:
     maladie_selon_versements: bool = False
     """Sick pay is work income when none was paid three months earlier, or with wages in the month; otherwise by the
     date of the stoppage (R844-1)."""
+    age_au_premier_du_mois: bool = False
+    """Ages are read on the first day of each month; otherwise on the last (R262-4)."""
+    age_ppa_par_mois: bool = False
+    """The age of 18 is checked in each reference month; otherwise in the month of right."""
 
     @classmethod
     def law(cls) -> LegislationOptions:
@@ -114,6 +118,8 @@ class LegislationOptions:
             benefice_dernier_positif=True,
             capital_ppa_par_mois=True,
             maladie_selon_versements=True,
+            age_au_premier_du_mois=True,
+            age_ppa_par_mois=True,
         )
 
     @classmethod
