@@ -56,6 +56,7 @@ _SWITCHES = (
     "maladie_selon_versements",
     "age_au_premier_du_mois",
     "age_ppa_par_mois",
+    "stagiaire_ouvre_rsa",
 )
 
 

@@ -44,8 +44,8 @@ FOYER_DTYPE = np.dtype(
         ("persons", "<i2"),
         ("line", "<i8"),  # first row in lines
         ("lines", "<i4"),
-        ("isolement_debut", "<i4"),  # Month.index; 0 = none
-        ("isolement_fin", "<i4"),  # last month covered on its last day
+        ("isolement_debut", "<i4"),  # Month.index of the last one to begin; 0 = none
+        ("isole", "<u2"),  # bit k: a period of life alone covers the last day of the month
         ("logement_plein", "<u2"),  # bit k: owner or housed for free
         ("sanction", "u1"),  # per cent suspended in the month of right
         ("flags", "u1"),  # F_…
@@ -154,7 +154,7 @@ def columns_from(cases: Iterable[Case], options: LegislationOptions) -> FoyerCol
         key = (case.mois_droit.index, declaration.index, 6 - rsa_shift, 6 - ppa_shift, dons)
         membres = ordered(foyer)
         own = _lines(foyer, membres, case.ressources, declaration)
-        debut, fin = _isolement(foyer, declaration)
+        debut, isole = _isolement(foyer, declaration)
         foyers.append(
             (
                 groups.setdefault(key, len(groups)),
@@ -163,7 +163,7 @@ def columns_from(cases: Iterable[Case], options: LegislationOptions) -> FoyerCol
                 len(lines),
                 len(own),
                 debut,
-                fin,
+                isole,
                 _logement_plein(foyer, declaration),
                 next((s.taux_suspension_pour_cent for s in foyer.sanctions if s.mois == case.mois_droit), 0),
                 (F_MAYOTTE if foyer.zone is Zone.MAYOTTE else 0)
@@ -192,14 +192,12 @@ def _transition(foyer: Foyer, declaration: Month) -> bool:
 
 
 def _isolement(foyer: Foyer, declaration: Month) -> tuple[int, int]:
-    started = [entry for entry in foyer.isolements if Month.of(entry.debut) <= declaration]
-    if not started:
-        return 0, 0
-    last = max(started, key=lambda entry: entry.debut)
-    if last.fin is None:
-        return Month.of(last.debut).index, 9999 * 12
-    end = Month.of(last.fin)
-    return Month.of(last.debut).index, (end if last.fin == end.last_day else end - 1).index
+    started = [Month.of(entry.debut) for entry in foyer.isolements if Month.of(entry.debut) <= declaration]
+    mask = 0
+    for k in range(WINDOW):
+        day = (declaration - (WINDOW - 1 - k)).last_day
+        mask |= any(e.debut <= day and (e.fin is None or day <= e.fin) for e in foyer.isolements) << k
+    return max(started).index if started else 0, mask
 
 
 def _logement_plein(foyer: Foyer, declaration: Month) -> int:

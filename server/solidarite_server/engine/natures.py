@@ -32,8 +32,10 @@ _KINDS = {
         N.ETRANGER_TRAVAIL,
     ),
     MALADIE: (N.IJSS_MALADIE, N.IJSS_ACCIDENT_TRAVAIL, N.IJSS_MALADIE_PROFESSIONNELLE),
-    AAH: (N.AAH, N.COMPLEMENT_AAH),
+    AAH: (N.AAH,),
     AUTRE: (
+        # The favour of L842-8 is for the AAH alone, not for its supplement.
+        N.COMPLEMENT_AAH,
         N.CHOMAGE,
         N.ALLOCATION_SOLIDARITE_SPECIFIQUE,
         N.PRIME_REPRISE_ACTIVITE,
@@ -71,5 +73,11 @@ NEUTRALISABLE = _table(
     {1: (*_KINDS[PAIE], *_KINDS[PROFESSIONNEL], *_KINDS[MALADIE], N.CHOMAGE, N.SECURISATION_PROFESSIONNELLE)}
 )
 """Natures ignored whole when interrupted (R262-13 first paragraph); the others within the amount for one person."""
-REMPLACE = _table({1: (N.CHOMAGE, N.RETRAITE, N.INVALIDITE, *_KINDS[MALADIE], *(n for n in _KINDS[PROFESSIONNEL] if n in (N.IJSS_MATERNITE, N.IJSS_PATERNITE, N.IJSS_ADOPTION)))})
+REMPLACE = _table(
+    {1: (N.CHOMAGE, N.RETRAITE, N.INVALIDITE, *_KINDS[MALADIE], N.IJSS_MATERNITE, N.IJSS_PATERNITE, N.IJSS_ADOPTION)}
+)
 """Natures that replace an interrupted income, for the shortcut of OpenFisca."""
+MINIMA_SOCIAUX = _table(
+    {1: (N.AAH, N.COMPLEMENT_AAH, N.ALLOCATION_SOLIDARITE_SPECIFIQUE, N.ALLOCATION_SUPPLEMENTAIRE_INVALIDITE)}
+)
+"""Natures that the shortcut of OpenFisca never neutralises."""

@@ -108,7 +108,7 @@ def case_from(case: Mapping[str, Any]) -> tuple[Foyer, list[RessourceMois], Mont
         logements=(Logement(Month(1990, 1), _LOGEMENT[statut]),),
         aide_logement=aide,
         prestations=_prestations(household),
-        isolements=() if household.get("couple") else (_isolement(household, mois),),
+        isolements=() if household.get("couple") else _isolements(household, mois),
     )
     return foyer, ressources, mois
 
@@ -139,6 +139,8 @@ def _membre(person: Mapping[str, Any], field: str, mois: Month, ressources: list
         _day(person.get("date_naissance"), f"{field}.date_naissance"),
         nationalite=_NATIONALITES[nationalite],
         titre_sejour_depuis=date(mois.year - int(annees), mois.month, 1) if annees else None,
+        # Three months' residence, for a citizen of the Union (L262-6).
+        droit_sejour_ue=annees >= 0.25,
         statuts=tuple(PeriodeStatut(s, _LONG_AGO) for key, s in _STATUTS.items() if person.get(key)),
         grossesse=tuple(_month(m, f"{field}.grossesse[{i}]") for i, m in enumerate(grossesse)),
         heures_travail_trois_ans=_HEURES_JEUNE_ACTIF if person.get("rsa_jeune_heures_travail") else 0,
@@ -155,16 +157,17 @@ def _membre(person: Mapping[str, Any], field: str, mois: Month, ressources: list
     )
 
 
-def _isolement(household: Mapping[str, Any], mois: Month) -> Isolement:
+def _isolements(household: Mapping[str, Any], mois: Month) -> tuple[Isolement, ...]:
+    """Alone for long, and since the start of a recent isolation when months of one are listed."""
     recents = household.get("isolement_recent", [])
     if not isinstance(recents, list):
         raise CaseError("household.isolement_recent", "une liste de mois est attendue")
     months = sorted(_month(m, f"household.isolement_recent[{i}]") for i, m in enumerate(recents))
     if not months:
-        return Isolement(_LONG_AGO)
-    # Months listed to the end: the isolation began with the list, at the latest; else it began 18 months before.
+        return (Isolement(_LONG_AGO),)
+    # Months listed up to the right: the isolation began with the list; else it ended 18 months after it began.
     start = months[0] if months[-1] >= mois else months[-1] - 17
-    return Isolement(start.first_day)
+    return (Isolement(_LONG_AGO), Isolement(start.first_day))
 
 
 def _prestations(household: Mapping[str, Any]) -> dict[Month, PrestationsMois]:

@@ -56,6 +56,7 @@ from solidarite_server.engine.natures import (
     AUTRE,
     DONS,
     MALADIE,
+    MINIMA_SOCIAUX,
     NEUTRALISABLE,
     PAIE,
     PPA_SEULE,
@@ -122,7 +123,8 @@ except ImportError:  # the same cents, slowly
     O_MALADIE_VERSEMENTS,
     O_AGE_AU_PREMIER,
     O_AGE_PPA_PAR_MOIS,
-) = range(24)
+    O_STAGIAIRE,
+) = range(25)
 
 # Sums by person and month, rows of the scratch array.
 (
@@ -264,9 +266,9 @@ def additionner(sums, persons, lines, first, last, dons, o):
             stop += 1
         if nature <= NATURE_MAX:
             if o[O_NEUTRALISATION_AUTO]:
-                neutre = interruption_constatee(lines, i, stop) and not (
-                    NEUTRALISABLE[nature] and remplacement_recu(lines, first, last, person)
-                )
+                neutre = interruption_constatee(lines, i, stop) and not MINIMA_SOCIAUX[nature]
+                if NEUTRALISABLE[nature] and remplacement_recu(lines, first, last, person):
+                    neutre = False
             else:
                 neutre = interrompue(persons[person], nature)
             for n in range(i, stop):
@@ -343,8 +345,10 @@ def annuels(sums, lines, first, last, rsa_first, ppa_first, option_ca, p, o):
             chosen = (category == PROFIT_POSITIF) == (o[O_BENEFICE_POSITIF] != 0)
             if chosen and not option_ca and not au_chiffre(lines, first, last, person, rsa_first, ppa_first):
                 for j in range(WINDOW):
-                    if k < 0 or j == k:
+                    # The profit of the shortcut is that of each month for the prime, of M for the RSA.
+                    if k < 0 or k == WINDOW - 1:
                         sums[RSA_AUTRES, person, j] += cents / 12.0
+                    if k < 0 or k == j:
                         sums[PPA_PROFESSIONNEL, person, j] += cents / 12.0
         else:
             rente = cents * p[P.CAPITAL_EPARGNE, 3]
@@ -476,13 +480,13 @@ def majoration(foyer, persons, exclus, conjoint, a_charge, declaration, k, p, o)
         return False
     month = declaration - 8 + k
     debut = foyer["isolement_debut"]
-    if debut == 0 or month < debut or month > foyer["isolement_fin"]:
+    if not bit(foyer["isole"], k):
         return False
     enceinte = bit(persons[0]["grossesse"], k)
     if a_charge == 0 and not enceinte:
         return False
     duree = p[P.OF_ISOLEMENT_DUREE, 3] if o[O_ISOLEMENT_18] else p[P.ISOLEMENT_DUREE, 3]
-    if enceinte or month - debut < duree:
+    if enceinte or debut <= month < debut + duree:
         return True
     for q in range(persons.shape[0]):
         if persons[q]["role"] >= ENFANT and not exclus[q]:
@@ -544,7 +548,9 @@ def condition_rsa(foyer, persons, conjoint, declaration, droit, majoree, p, o):
     if majoree:
         return 0
     flags = int(demandeur["flags"])
-    if flags & (P_ETUDIANT | P_STAGIAIRE):
+    bars = P_ETUDIANT if o[O_STAGIAIRE] else P_ETUDIANT | P_STAGIAIRE
+    partenaire = o[O_ETUDIANT_COMPTE] and conjoint >= 0 and int(persons[conjoint]["flags"]) & bars == 0
+    if flags & bars and not partenaire:
         return 2
     if flags & P_CONGE:
         return 3
@@ -612,7 +618,7 @@ def rsa_exact(foyer, persons, lines, first, last, sums, group, p, o, exclus, moy
     for j in range(3):
         k = start + j
         c = k if o[O_COMPOSITION] else 8
-        isole = conjoint < 0 and foyer["isolement_debut"] != 0
+        isole = conjoint < 0 and bit(foyer["isole"], c)
         a_charge = compter_a_charge(
             exclus[j], persons, sums, adultes, declaration, c, start, mayotte, base, moyennes, p, o, 3, isole
         )
@@ -771,7 +777,7 @@ def ppa_exacte(foyer, persons, lines, first, last, sums, group, p, o, exclus, mo
         adultes = 1
         if conjoint >= 0 and (o[O_RESIDENCE_UN] or residence(persons[conjoint], False, p, o)):
             adultes = 2
-        isole = conjoint < 0 and foyer["isolement_debut"] != 0
+        isole = conjoint < 0 and bit(foyer["isole"], k)
         seuil_exclusion = p[P.RSA_BASE, j] if not o[O_EXCLUSION] else base
         a_charge = compter_a_charge(
             exclus[j], persons, sums, adultes, declaration, k, start, mayotte, seuil_exclusion, moyennes, p, o, j, isole

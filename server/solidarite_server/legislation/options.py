@@ -87,6 +87,8 @@ class LegislationOptions:
     """Ages are read on the first day of each month; otherwise on the last (R262-4)."""
     age_ppa_par_mois: bool = False
     """The age of 18 is checked in each reference month; otherwise in the month of right."""
+    stagiaire_ouvre_rsa: bool = False
+    """A trainee opens the RSA (L262-4 3° says no)."""
 
     @classmethod
     def law(cls) -> LegislationOptions:
@@ -120,6 +122,7 @@ class LegislationOptions:
             maladie_selon_versements=True,
             age_au_premier_du_mois=True,
             age_ppa_par_mois=True,
+            stagiaire_ouvre_rsa=True,
         )
 
     @classmethod
