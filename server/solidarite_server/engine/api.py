@@ -57,6 +57,7 @@ _SWITCHES = (
     "age_au_premier_du_mois",
     "age_ppa_par_mois",
     "stagiaire_ouvre_rsa",
+    "jeune_actif_apres_dix_huit_ans",
 )
 
 

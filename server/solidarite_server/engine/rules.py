@@ -124,7 +124,8 @@ except ImportError:  # the same cents, slowly
     O_AGE_AU_PREMIER,
     O_AGE_PPA_PAR_MOIS,
     O_STAGIAIRE,
-) = range(25)
+    O_JEUNE_APRES,
+) = range(26)
 
 # Sums by person and month, rows of the scratch array.
 (
@@ -251,7 +252,26 @@ def remplacement_recu(lines, start, stop, person):
 
 
 @rule
-def additionner(sums, persons, lines, first, last, dons, o):
+def maladie_professionnelle(sums, person, declaration, r, k, p, o):
+    """CSS R844-1 2°: sickness and work-accident daily benefits, for three months from the stoppage."""
+    arret = person["arret"]
+    month = declaration - 8 + k
+    if o[O_MALADIE_VERSEMENTS]:
+        recent = arret != 0 and arret >= month - p[P.MOIS_MALADIE, 3]
+        return recent or sums[SALAIRE_DU_MOIS, r, k] > 0
+    return arret != 0 and arret <= month < arret + p[P.MOIS_MALADIE, 3]
+
+
+@rule
+def entiere(nature, o):
+    """R262-13: whether an interrupted resource is ignored whole; sick pay is not, in the shortcut of OpenFisca."""
+    if o[O_NEUTRALISATION_AUTO] and TRAITEMENT[nature] == MALADIE:
+        return False
+    return NEUTRALISABLE[nature] != 0
+
+
+@rule
+def additionner(sums, persons, lines, first, last, declaration, dons, p, o):
     """Sum the resources by person and month, each nature as the law counts it; negative months count for 0.
 
     CASF R262-6, R262-7 III, R262-11 and R262-13; CSS R844-1, R844-5, L842-4.
@@ -267,12 +287,16 @@ def additionner(sums, persons, lines, first, last, dons, o):
         if nature <= NATURE_MAX:
             if o[O_NEUTRALISATION_AUTO]:
                 neutre = interruption_constatee(lines, i, stop) and not MINIMA_SOCIAUX[nature]
-                if NEUTRALISABLE[nature] and remplacement_recu(lines, first, last, person):
+                if entiere(nature, o) and remplacement_recu(lines, first, last, person):
                     neutre = False
             else:
                 neutre = interrompue(persons[person], nature)
             for n in range(i, stop):
-                ranger(sums, person, lines[n]["mois"], nature, float(lines[n]["cents"]), neutre, dons, o)
+                k = lines[n]["mois"]
+                ignore = neutre
+                if neutre and o[O_NEUTRALISATION_AUTO] and TRAITEMENT[nature] == MALADIE:
+                    ignore = not maladie_professionnelle(sums, persons[person], declaration, person, k, p, o)
+                ranger(sums, person, k, nature, float(lines[n]["cents"]), ignore, dons, o)
         i = stop
     if o[O_NEGATIFS]:
         for q in range(persons.shape[0]):
@@ -304,7 +328,7 @@ def ranger(sums, person, k, nature, cents, neutre, dons, o):
     if kind != PPA_SEULE:
         if not neutre:
             sums[RSA_AUTRES, person, k] += cents
-        elif not NEUTRALISABLE[nature]:
+        elif not entiere(nature, o):
             sums[RSA_NEUTRALISABLE, person, k] += cents
     if kind == PROFESSIONNEL:
         sums[PPA_PROFESSIONNEL, person, k] += cents
@@ -422,7 +446,7 @@ def residence(person, majoree, p, o):
     if person["nationalite"] == 1:
         return True
     if person["nationalite"] == 2:
-        return flags & P_DROIT_UE != 0
+        return flags & P_DROIT_UE != 0 or (majoree and flags & P_REGULIER != 0)
     if person["titre_annees"] >= p[P.TITRE_ANNEES, 3] or flags & P_DISPENSE:
         return True
     return majoree and flags & P_REGULIER != 0
@@ -438,7 +462,18 @@ def conjoint_de(persons):
 
 
 @rule
-def compter_a_charge(exclus, persons, sums, adultes, declaration, k, first, mayotte, base, moyennes, p, o, j, isole):
+def ouvre_majoration(foyer, persons, q, conjoint, declaration, k, p, o):
+    """Whether this child alone would open the majoration (shortcut of OpenFisca for R262-3)."""
+    if conjoint >= 0 or not bit(foyer["isole"], k):
+        return False
+    month, debut = declaration - 8 + k, foyer["isolement_debut"]
+    if debut <= month < debut + p[P.OF_ISOLEMENT_DUREE, 3] or bit(persons[0]["grossesse"], k):
+        return True
+    return age_mois(persons[q], declaration, k, o) < 12 * p[P.ISOLEMENT_AGE, 3]
+
+
+@rule
+def compter_a_charge(foyer, exclus, persons, sums, conjoint, adultes, declaration, k, first, mayotte, base, moyennes, p, o, j):
     """CASF R262-3: dependants of a month; who brings less than he or she earns is left out. Fills `exclus`."""
     n = 0
     candidats = 0
@@ -460,7 +495,7 @@ def compter_a_charge(exclus, persons, sums, adultes, declaration, k, first, mayo
                 continue
         else:
             limite = p[P.OF_ENFANT_PART, 3] * base
-            if candidats == 1 and isole:
+            if candidats == 1 and ouvre_majoration(foyer, persons, q, conjoint, declaration, k, p, o):
                 limite = (p[P.ISOLEMENT_BASE, 3] - 1.0 + p[P.ISOLEMENT_ENFANT, 3]) * base
             decalage = 8 - first
             total = 0.0
@@ -511,7 +546,7 @@ def prestations(lines, first, last, persons, exclus, declaration, k, majoree, ma
     if not mayotte:
         plafond = 0.0
         for q in range(persons.shape[0]):
-            if persons[q]["asf"] > 0 and not exclus[q]:
+            if persons[q]["asf"] > 0 and (o[O_ASF_UN] or not exclus[q]):
                 deux = persons[q]["asf"] == ASF_DEUX_PARENTS and not o[O_ASF_UN]
                 plafond += (p[P.ASF_DEUX, j] if deux else p[P.ASF_UN, j]) * bmaf
         asf = min(asf, plafond)
@@ -565,7 +600,7 @@ def condition_rsa(foyer, persons, conjoint, declaration, droit, majoree, p, o):
         if adulte and bit(persons[q]["grossesse"], 8) and (o[O_GROSSESSE] or conjoint < 0):
             return 0
         if adulte and persons[q]["heures"] >= p[P.JEUNE_HEURES, 3]:
-            if annees_au_premier(persons[q], droit) >= p[P.JEUNE_AGE, 3]:
+            if annees_au_premier(persons[q], droit) >= p[P.JEUNE_AGE, 3] + o[O_JEUNE_APRES]:
                 return 0
     return 4
 
@@ -618,9 +653,8 @@ def rsa_exact(foyer, persons, lines, first, last, sums, group, p, o, exclus, moy
     for j in range(3):
         k = start + j
         c = k if o[O_COMPOSITION] else 8
-        isole = conjoint < 0 and bit(foyer["isole"], c)
         a_charge = compter_a_charge(
-            exclus[j], persons, sums, adultes, declaration, c, start, mayotte, base, moyennes, p, o, 3, isole
+            foyer, exclus[j], persons, sums, conjoint, adultes, declaration, c, start, mayotte, base, moyennes, p, o, 3
         )
         majoree = majoration(foyer, persons, exclus[j], conjoint, a_charge, declaration, c, p, o)
         forfait = echelle(adultes, a_charge, mayotte, p, 3) * base
@@ -704,17 +738,6 @@ def professionnels(sums, persons, declaration, r, k, p, j, o):
 
 
 @rule
-def maladie_professionnelle(sums, person, declaration, r, k, p, o):
-    """CSS R844-1 2°: sickness and work-accident daily benefits, for three months from the stoppage."""
-    arret = person["arret"]
-    month = declaration - 8 + k
-    if o[O_MALADIE_VERSEMENTS]:
-        recent = arret != 0 and arret >= month - p[P.MOIS_MALADIE, 3]
-        return recent or sums[SALAIRE_DU_MOIS, r, k] > 0
-    return arret != 0 and arret <= month < arret + p[P.MOIS_MALADIE, 3]
-
-
-@rule
 def majeur(persons, conjoint, month, p):
     """CSS L842-2 1°: an adult of 18 on the first day of a month."""
     if annees_au_premier(persons[0], month) >= p[P.PPA_AGE, 3]:
@@ -777,10 +800,9 @@ def ppa_exacte(foyer, persons, lines, first, last, sums, group, p, o, exclus, mo
         adultes = 1
         if conjoint >= 0 and (o[O_RESIDENCE_UN] or residence(persons[conjoint], False, p, o)):
             adultes = 2
-        isole = conjoint < 0 and bit(foyer["isole"], k)
-        seuil_exclusion = p[P.RSA_BASE, j] if not o[O_EXCLUSION] else base
+        seuil = base if o[O_EXCLUSION] else p[P.RSA_BASE, j]
         a_charge = compter_a_charge(
-            exclus[j], persons, sums, adultes, declaration, k, start, mayotte, seuil_exclusion, moyennes, p, o, j, isole
+            foyer, exclus[j], persons, sums, conjoint, adultes, declaration, k, start, mayotte, seuil, moyennes, p, o, j
         )
         majoree = majoration(foyer, persons, exclus[j], conjoint, a_charge, declaration, k, p, o)
         ouvert = False
@@ -855,11 +877,11 @@ def majoree_activite(foyer, persons, lines, first, last, sums, group, conjoint, 
     """Whether the majoration waives the condition on work: that of the last reference month, or of M for OpenFisca."""
     if not o[O_TROIS_DERNIERS]:
         return majoree
+    declaration, base = group["declaration"], p[P.RSA_BASE, 3]
     a_charge = compter_a_charge(
-        exclus[2], persons, sums, 1, group["declaration"], 8, group["ppa_first"], False, p[P.RSA_BASE, 3], moyennes, p,
-        o, 3, True,
+        foyer, exclus[2], persons, sums, conjoint, 1, declaration, 8, group["ppa_first"], False, base, moyennes, p, o, 3
     )
-    return majoration(foyer, persons, exclus[2], conjoint, a_charge, group["declaration"], 8, p, o)
+    return majoration(foyer, persons, exclus[2], conjoint, a_charge, declaration, 8, p, o)
 
 
 @rule
@@ -878,7 +900,7 @@ def calculer(foyers, all_persons, lines, groups, rsa_p, ppa_p, o, sums, exclus, 
         g = foyer["group"]
         group = groups[g]
         option_ca = int(foyer["flags"]) & F_OPTION_CA != 0
-        additionner(sums, persons, lines, first, last, group["dons"] != 0, o)
+        additionner(sums, persons, lines, first, last, group["declaration"], group["dons"] != 0, ppa_p[g], o)
         annuels(sums, lines, first, last, group["rsa_first"], group["ppa_first"], option_ca, ppa_p[g], o)
         note(trace, 0, -1, -1, 0.0)
         rsa, code = rsa_exact(foyer, persons, lines, first, last, sums, group, rsa_p[g], o, exclus, moyennes, trace)

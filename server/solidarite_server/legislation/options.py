@@ -89,6 +89,8 @@ class LegislationOptions:
     """The age of 18 is checked in each reference month; otherwise in the month of right."""
     stagiaire_ouvre_rsa: bool = False
     """A trainee opens the RSA (L262-4 3° says no)."""
+    jeune_actif_apres_dix_huit_ans: bool = False
+    """The RSA jeune actif opens at 19 instead of 18 (L262-7-1)."""
 
     @classmethod
     def law(cls) -> LegislationOptions:
@@ -123,6 +125,7 @@ class LegislationOptions:
             age_au_premier_du_mois=True,
             age_ppa_par_mois=True,
             stagiaire_ouvre_rsa=True,
+            jeune_actif_apres_dix_huit_ans=True,
         )
 
     @classmethod
