@@ -134,12 +134,13 @@ except ImportError:  # the same cents, slowly
     RSA_NEUTRALISABLE,
     PPA_PAIE,
     PPA_PROFESSIONNEL,
-    PPA_MALADIE,
     PPA_AAH,
     PPA_AUTRES,
-    SALAIRE_DU_MOIS,
-) = range(9)
-SUMS = 9
+) = range(7)
+SUMS = 7
+
+COMPTEE, AU_DELA, IGNOREE = range(3)
+SALAIRE = 1
 
 MAX_PERSONS = 40
 ALLOCATAIRE, CONJOINT, ENFANT = 1, 2, 3
@@ -252,22 +253,38 @@ def remplacement_recu(lines, start, stop, person):
 
 
 @rule
-def maladie_professionnelle(sums, person, declaration, r, k, p, o):
+def maladie_professionnelle(lines, first, last, membre, declaration, person, k, p, o):
     """CSS R844-1 2°: sickness and work-accident daily benefits, for three months from the stoppage."""
-    arret = person["arret"]
+    arret = membre["arret"]
     month = declaration - 8 + k
-    if o[O_MALADIE_VERSEMENTS]:
-        recent = arret != 0 and arret >= month - p[P.MOIS_MALADIE, 3]
-        return recent or sums[SALAIRE_DU_MOIS, r, k] > 0
-    return arret != 0 and arret <= month < arret + p[P.MOIS_MALADIE, 3]
+    if not o[O_MALADIE_VERSEMENTS]:
+        return arret != 0 and arret <= month < arret + p[P.MOIS_MALADIE, 3]
+    if arret != 0 and arret >= month - p[P.MOIS_MALADIE, 3]:
+        return True
+    for i in range(first, last):
+        if lines[i]["person"] == person and lines[i]["category"] == SALAIRE and lines[i]["mois"] == k:
+            return lines[i]["cents"] > 0
+    return False
 
 
 @rule
-def entiere(nature, o):
-    """R262-13: whether an interrupted resource is ignored whole; sick pay is not, in the shortcut of OpenFisca."""
-    if o[O_NEUTRALISATION_AUTO] and TRAITEMENT[nature] == MALADIE:
-        return False
-    return NEUTRALISABLE[nature] != 0
+def neutralisation(persons, lines, i, stop, first, last, person, nature, declaration, k, p, o):
+    """CASF R262-13: whether an interrupted resource of a month is counted, counted beyond B, or ignored whole."""
+    if not o[O_NEUTRALISATION_AUTO]:
+        if not interrompue(persons[person], nature):
+            return COMPTEE
+        return IGNOREE if NEUTRALISABLE[nature] else AU_DELA
+    # Shortcut of OpenFisca, which looks at the amounts of M-1 and M.
+    if MINIMA_SOCIAUX[nature] or not interruption_constatee(lines, i, stop):
+        return COMPTEE
+    entiere = NEUTRALISABLE[nature] != 0
+    if TRAITEMENT[nature] == MALADIE:
+        entiere = maladie_professionnelle(lines, first, last, persons[person], declaration, person, 7, p, o)
+        if entiere != maladie_professionnelle(lines, first, last, persons[person], declaration, person, k, p, o):
+            return COMPTEE
+    if not entiere:
+        return AU_DELA
+    return COMPTEE if remplacement_recu(lines, first, last, person) else IGNOREE
 
 
 @rule
@@ -285,18 +302,14 @@ def additionner(sums, persons, lines, first, last, declaration, dons, p, o):
         while stop < last and lines[stop]["person"] == person and lines[stop]["category"] == nature:
             stop += 1
         if nature <= NATURE_MAX:
-            if o[O_NEUTRALISATION_AUTO]:
-                neutre = interruption_constatee(lines, i, stop) and not MINIMA_SOCIAUX[nature]
-                if entiere(nature, o) and remplacement_recu(lines, first, last, person):
-                    neutre = False
-            else:
-                neutre = interrompue(persons[person], nature)
             for n in range(i, stop):
                 k = lines[n]["mois"]
-                ignore = neutre
-                if neutre and o[O_NEUTRALISATION_AUTO] and TRAITEMENT[nature] == MALADIE:
-                    ignore = not maladie_professionnelle(sums, persons[person], declaration, person, k, p, o)
-                ranger(sums, person, k, nature, float(lines[n]["cents"]), ignore, dons, o)
+                sort = neutralisation(persons, lines, i, stop, first, last, person, nature, declaration, k, p, o)
+                ranger(sums, person, k, nature, float(lines[n]["cents"]), sort, dons, o)
+                if TRAITEMENT[nature] == MALADIE:
+                    pro = maladie_professionnelle(lines, first, last, persons[person], declaration, person, k, p, o)
+                    cents = float(lines[n]["cents"])
+                    sums[PPA_PROFESSIONNEL if pro else PPA_AUTRES, person, k] += max(0.0, cents)
         i = stop
     if o[O_NEGATIFS]:
         for q in range(persons.shape[0]):
@@ -306,18 +319,16 @@ def additionner(sums, persons, lines, first, last, declaration, dons, p, o):
 
 
 @rule
-def ranger(sums, person, k, nature, cents, neutre, dons, o):
+def ranger(sums, person, k, nature, cents, sort, dons, o):
     """Put one amount where each benefit counts it."""
     kind = TRAITEMENT[nature]
     if kind == AUCUN or kind == 0:
         return
     if kind == PAIE:
         # One sum a month, zeroed as a whole afterwards.
-        if not neutre:
+        if sort == COMPTEE:
             sums[RSA_PAIE, person, k] += cents
         sums[PPA_PAIE, person, k] += cents
-        if nature == 1:
-            sums[SALAIRE_DU_MOIS, person, k] += cents
         return
     if o[O_NEGATIFS]:
         cents = max(0.0, cents)
@@ -326,14 +337,12 @@ def ranger(sums, person, k, nature, cents, neutre, dons, o):
             sums[RSA_AUTRES, person, k] += cents
         return
     if kind != PPA_SEULE:
-        if not neutre:
+        if sort == COMPTEE:
             sums[RSA_AUTRES, person, k] += cents
-        elif not entiere(nature, o):
+        elif sort == AU_DELA:
             sums[RSA_NEUTRALISABLE, person, k] += cents
     if kind == PROFESSIONNEL:
         sums[PPA_PROFESSIONNEL, person, k] += cents
-    elif kind == MALADIE:
-        sums[PPA_MALADIE, person, k] += cents
     elif kind == AAH or (o[O_INVALIDITE] and (nature == 31 or nature == 32)):
         sums[PPA_AAH, person, k] += cents
     elif kind == AUTRE or kind == PPA_SEULE:
@@ -727,11 +736,9 @@ def ressources_rsa(foyer, persons, sums, exclus, moyennes, conjoint, start, base
 
 
 @rule
-def professionnels(sums, persons, declaration, r, k, p, j, o):
+def professionnels(sums, r, k, p, j, o):
     """CSS R844-1, L842-8 and D843-4: work income of a person in a month; AAH counts from 29 hourly SMIC on."""
     revenu = sums[PPA_PAIE, r, k] + sums[PPA_PROFESSIONNEL, r, k]
-    if maladie_professionnelle(sums, persons[r], declaration, r, k, p, o):
-        revenu += sums[PPA_MALADIE, r, k]
     if o[O_AAH] and sums[PPA_AAH, r, k] > 0 and revenu >= p[P.AAH_HEURES, j] * p[P.SMIC, j] - SLACK:
         revenu += sums[PPA_AAH, r, k]
     return revenu
@@ -761,7 +768,7 @@ def activite(persons, sums, group, conjoint, majoree, mayotte, p, o):
         total, chaque = 0.0, True
         for j in range(3):
             colonne = 3 if o[O_TROIS_DERNIERS] else j
-            revenu = professionnels(sums, persons, group["declaration"], r, start + j, p, j, o)
+            revenu = professionnels(sums, r, start + j, p, j, o)
             heures = p[P.ETUDIANT_PART, colonne] * p[P.ETUDIANT_HEURES, colonne]
             if mayotte:
                 heures = p[P.MAYOTTE_ETUDIANT, colonne]
@@ -789,7 +796,6 @@ def ppa_exacte(foyer, persons, lines, first, last, sums, group, p, o, exclus, mo
             moyennes[r] += (
                 sums[PPA_PAIE, r, k]
                 + sums[PPA_PROFESSIONNEL, r, k]
-                + sums[PPA_MALADIE, r, k]
                 + sums[PPA_AAH, r, k]
                 + sums[PPA_AUTRES, r, k]
             ) / 3.0
@@ -829,11 +835,10 @@ def ppa_exacte(foyer, persons, lines, first, last, sums, group, p, o, exclus, mo
                 not o[O_EXCLUSION] and persons[r]["role"] >= ENFANT
             ):
                 continue
-            revenu = professionnels(sums, persons, declaration, r, k, p, j, o)
+            revenu = professionnels(sums, r, k, p, j, o)
             recu = (
                 sums[PPA_PAIE, r, k]
                 + sums[PPA_PROFESSIONNEL, r, k]
-                + sums[PPA_MALADIE, r, k]
                 + sums[PPA_AAH, r, k]
                 + sums[PPA_AUTRES, r, k]
             )
