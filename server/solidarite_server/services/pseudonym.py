@@ -1,0 +1,60 @@
+"""Persons are pseudonyms: a keyed digest of the NIR, whose key stays outside the store."""
+
+from __future__ import annotations
+
+import hmac
+import os
+import secrets
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+_BYTES = 16
+_NIR, _NTT = b"nir:", b"ntt:"
+MIN_KEY_BYTES = 32
+
+
+class HmacPseudonymizer:
+    """HMAC-SHA-256 cut to 16 bytes; a NIR and a temporary number never share a pseudonym."""
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) < MIN_KEY_BYTES:
+            raise ValueError(f"La clé des pseudonymes compte au moins {MIN_KEY_BYTES} octets.")
+        self._key = key
+
+    def nir(self, nir: str) -> bytes:
+        """The pseudonym of a well-formed NIR."""
+        return self._digest(_NIR + nir.encode("ascii"))
+
+    def ntt(self, ntt: str) -> bytes:
+        """The pseudonym of a temporary number."""
+        return self._digest(_NTT + ntt.encode())
+
+    def many(self, identifiers: npt.NDArray[np.bytes_], certified: npt.NDArray[np.bool_]) -> npt.NDArray[np.void]:
+        """Pseudonyms of fixed-width identifiers, a person met several times being computed once."""
+        out = np.empty(len(identifiers), "V16")
+        seen: dict[tuple[bytes, bool], bytes] = {}
+        for row, key in enumerate(zip(identifiers.tolist(), certified.tolist(), strict=True)):
+            digest = seen.get(key)
+            if digest is None:
+                digest = seen[key] = self._digest((_NIR if key[1] else _NTT) + key[0])
+            out[row] = np.void(digest)
+        return out
+
+    def _digest(self, data: bytes) -> bytes:
+        return hmac.digest(self._key, data, "sha256")[:_BYTES]
+
+
+def load_or_create_key(path: Path) -> bytes:
+    """Read the key file, or make it once, readable by its owner only."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        key = secrets.token_bytes(MIN_KEY_BYTES)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(key)
+            file.flush()
+            os.fsync(file.fileno())
+        return key

@@ -1,0 +1,53 @@
+"""Numbered SQL migrations with checksums: the schema of a store is the one this version was written for."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from importlib.resources import files
+from pathlib import PurePath
+
+
+class SchemaError(RuntimeError):
+    """The store's schema is not one that this version knows."""
+
+
+def migrations(dialect: str) -> list[tuple[int, str, str]]:
+    """(number, SQL, checksum) of every migration of a dialect, in order."""
+    folder = files("solidarite_server.storage") / "migrations" / dialect
+    found = []
+    for entry in sorted(folder.iterdir(), key=lambda e: e.name):
+        if PurePath(entry.name).suffix == ".sql":
+            sql = entry.read_text("utf-8")
+            found.append((int(entry.name[:4]), sql, hashlib.sha256(sql.encode()).hexdigest()))
+    return found
+
+
+def migrate_sqlite(connection: sqlite3.Connection) -> None:
+    """Bring a SQLite store to this version's schema; SchemaError when it comes from a later or altered one."""
+    connection.execute("CREATE TABLE IF NOT EXISTS migration (number INTEGER PRIMARY KEY, checksum TEXT NOT NULL)")
+    known = migrations("sqlite")
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        applied = dict(connection.execute("SELECT number, checksum FROM migration").fetchall())
+        checksums = {number: checksum for number, _, checksum in known}
+        for number, checksum in applied.items():
+            if checksums.get(number) != checksum:
+                raise SchemaError(
+                    f"La migration {number} de cette base n'est pas celle de cette version : mettez le logiciel à jour."
+                )
+        for number, sql, checksum in known:
+            if number not in applied:
+                for statement in _statements(sql):
+                    connection.execute(statement)
+                connection.execute("INSERT INTO migration VALUES (?, ?)", (number, checksum))
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _statements(sql: str) -> list[str]:
+    # executescript would commit on its own; our files hold no semicolon but the ends of statements and of comments.
+    lines = [line.split("--")[0] for line in sql.splitlines()]
+    return [statement for statement in "\n".join(lines).split(";") if statement.strip()]
