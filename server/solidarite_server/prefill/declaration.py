@@ -130,11 +130,11 @@ def prefill(
 
 
 def ressources_of(lines: Iterable[Line]) -> list[RessourceMois]:
-    """What the engine reads of a declaration: the amounts retained."""
+    """What the engine reads of a declaration: the amounts retained, but those the dossier holds already."""
     return [
         RessourceMois(line.personne, line.mois, line.nature, line.montant_retenu_cents)
         for line in lines
-        if line.montant_retenu_cents
+        if line.montant_retenu_cents and line.status is not LineStatus.CONNU
     ]
 
 

@@ -1,0 +1,28 @@
+"""Household dossiers: kept as a whole, each version readable as known at its time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from solidarite_server.domain.errors import NotFound, Reason
+from solidarite_server.domain.foyer import Foyer
+from solidarite_server.ports import FoyerStore
+from solidarite_server.services import codec
+
+
+class FoyerService:
+    """Upserts and reads dossiers."""
+
+    def __init__(self, store: FoyerStore) -> None:
+        self._store = store
+
+    def upsert(self, foyers: Sequence[Foyer]) -> tuple[list[bool], int]:
+        """Keep dossiers durably: True where the content is new, and the commit's sequence."""
+        return self._store.put_foyers([(foyer.numero_allocataire, codec.dumps(foyer)) for foyer in foyers])
+
+    def get(self, numero_allocataire: str, *, known_at_us: int | None = None) -> tuple[Foyer, int]:
+        """A dossier and the instant it became known; NotFound when there is none."""
+        stored = self._store.foyer(numero_allocataire, known_at_us=known_at_us)
+        if stored is None:
+            raise NotFound("Aucun dossier de ce numéro.", reason=Reason.FOYER_UNKNOWN, field="numero_allocataire")
+        return codec.loads(Foyer, stored.payload), stored.known_at_us
