@@ -1,0 +1,113 @@
+"""The only place that puts the pieces together: a server from its settings."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health
+
+from solidarite_server.engine import warm_up
+from solidarite_server.legislation import LegislationOptions
+from solidarite_server.ports import Store
+from solidarite_server.rpc.server import ServerLimits, add_health, add_reflection, is_loopback, new_server, set_serving
+from solidarite_server.rpc.servicers import Services, add_servicers
+from solidarite_server.services.clock import SystemClock
+from solidarite_server.services.declarations import DeclarationService
+from solidarite_server.services.foyers import FoyerService
+from solidarite_server.services.ingest import IngestService
+from solidarite_server.services.pseudonym import HmacPseudonymizer, load_or_create_key
+from solidarite_server.settings import Settings
+from solidarite_server.storage import open_store, sqlite_path
+
+
+class SettingsError(ValueError):
+    """Settings that cannot be served, said in French."""
+
+
+@dataclass(slots=True)
+class RunningServer:
+    """A server that answers at `address` until `stop`."""
+
+    address: str
+    _server: grpc.aio.Server
+    _health: health.aio.HealthServicer
+    _names: list[str]
+    _ingest: IngestService
+    _store: Store
+
+    async def stop(self, drain_seconds: float) -> None:
+        """Refuse new calls, let those in progress end within the delay, keep what was acknowledged."""
+        await set_serving(self._health, self._names, serving=False)
+        await self._server.stop(drain_seconds)
+        self._ingest.close()
+        self._store.close()
+
+
+async def start_server(settings: Settings) -> RunningServer:
+    """Open the store and serve; SettingsError when the settings do not allow it."""
+    if not is_loopback(settings.listen) and not settings.allow_plaintext:
+        raise SettingsError(
+            "Sans chiffrement, le serveur n'écoute que la machine elle-même (127.0.0.1). "
+            "Derrière un relais qui chiffre, ajoutez --allow-plaintext."
+        )
+    try:
+        path = sqlite_path(settings.store)
+        key = load_or_create_key(settings.pseudonym_key_file or path.with_name(path.name + ".key"))
+        pseudonyms = HmacPseudonymizer(key)
+    except (ValueError, OSError) as error:
+        raise SettingsError(str(error)) from error
+    clock = SystemClock()
+    store = open_store(settings.store, clock=clock)
+    warm_up()
+    ingest = IngestService(store)
+    options = LegislationOptions.law()
+    services = Services(
+        store,
+        ingest,
+        FoyerService(store),
+        DeclarationService(store, clock, options),
+        pseudonyms,
+        options,
+        settings.batch_limit_records,
+        settings.freshness_wait_seconds,
+    )
+    server = new_server(
+        ServerLimits(
+            message_mib=settings.message_mib,
+            streams_per_connection=settings.streams_per_connection,
+            concurrent_calls=settings.concurrent_calls,
+            idle_seconds=settings.idle_seconds,
+            handshake_seconds=settings.handshake_seconds,
+        )
+    )
+    names = add_servicers(server, services)
+    health_servicer = add_health(server)
+    if settings.reflection:
+        add_reflection(server, names)
+    try:
+        port = server.add_insecure_port(settings.listen)
+    except RuntimeError as error:
+        raise SettingsError("Cette adresse ne peut pas être écoutée : elle est mal écrite ou déjà prise.") from error
+    await server.start()
+    await set_serving(health_servicer, names, serving=True)
+    address = f"{settings.listen.rpartition(':')[0]}:{port}"
+    return RunningServer(address, server, health_servicer, names, ingest, store)
+
+
+async def serve(settings: Settings, ready: asyncio.Future[str] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, then drain."""
+    running = await start_server(settings)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if ready is not None:
+        ready.set_result(running.address)
+    else:
+        print(f"Serveur prêt sur {running.address} (magasin {Path(settings.store).name}).", flush=True)
+    await stop.wait()
+    await running.stop(settings.drain_seconds)

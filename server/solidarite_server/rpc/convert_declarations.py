@@ -1,0 +1,199 @@
+"""Declarations, entitlements and their explanation, as messages; requests to compute, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+from solidarite.v1 import common_pb2, declaration_pb2, entitlement_pb2
+
+from solidarite_server.domain.errors import InvalidRequest
+from solidarite_server.domain.foyer import Foyer, RessourceMois
+from solidarite_server.domain.month import Month
+from solidarite_server.domain.nature import NatureRessource
+from solidarite_server.engine import ExplanationStep
+from solidarite_server.legislation import LegislationOptions, ParamDate
+from solidarite_server.prefill import Line
+from solidarite_server.rpc import convert
+from solidarite_server.rpc.convert_records import held_record
+from solidarite_server.services.declarations import AMENDED, Change, DeclarationView
+from solidarite_server.services.entitlements import MonthlyEntitlement, QuarterEntitlements
+
+_MAX_RESSOURCES = 20_000
+
+
+def declaration(view: DeclarationView) -> declaration_pb2.Declaration:
+    """A declaration as it stands."""
+    value = view.declaration
+    message = declaration_pb2.Declaration(
+        numero_allocataire=value.numero_allocataire,
+        mois_declaration=convert.month_to_proto(value.mois_declaration),
+        mois_reference=[convert.month_to_proto(month) for month in value.mois_reference],
+        state=int(value.state),
+        etag=view.etag,
+        persons=[
+            declaration_pb2.PersonPrefill(
+                personne=person.personne, prefilled=person.prefilled, message_fr=person.message_fr
+            )
+            for person in value.persons
+        ],
+        lines=[_line(line) for line in value.lines],
+        window_opens=convert.day_to_proto(view.window[0]),
+        window_closes=convert.day_to_proto(view.window[1]),
+        known_at=convert.instant_to_proto(value.known_at_us),
+    )
+    if view.entitlements is not None:
+        message.entitlements.extend(months(view.entitlements))
+        message.legislation_version = view.entitlements.legislation_version
+    return message
+
+
+def timeline(view: DeclarationView) -> list[declaration_pb2.TimelineEvent]:
+    """What happened, oldest first."""
+    return [
+        declaration_pb2.TimelineEvent(
+            at=convert.instant_to_proto(event.known_at_us),
+            actor="foyer",
+            kind=event.kind,
+            message_fr="Déclaration modifiée" if event.kind == AMENDED else "Déclaration validée",
+        )
+        for event in view.events
+    ]
+
+
+def changes(amendments: Sequence[declaration_pb2.Amendment]) -> list[Change]:
+    """Read the changes asked for."""
+    if not 1 <= len(amendments) <= 200:
+        raise InvalidRequest("De 1 à 200 changements sont acceptés.", field="amendments")
+    return [_change(amendment, f"amendments[{place}]") for place, amendment in enumerate(amendments)]
+
+
+def case(
+    message: entitlement_pb2.ComputeEntitlementsRequest, prefix: str
+) -> tuple[Foyer, list[RessourceMois], Month]:
+    """Read a household to compute; no NIR is needed, and one given is not kept."""
+    foyer = convert.foyer(message.foyer, f"{prefix}foyer", lambda nir: nir.encode().ljust(16, b"\0")[:16])
+    if len(message.ressources) > _MAX_RESSOURCES:
+        raise InvalidRequest(f"Au plus {_MAX_RESSOURCES} ressources.", field=f"{prefix}ressources")
+    names = {membre.personne for membre in foyer.membres}
+    ressources = [
+        convert.ressource(entry, f"{prefix}ressources[{place}]", names)
+        for place, entry in enumerate(message.ressources)
+    ]
+    return foyer, ressources, convert.month(message.mois_declaration, f"{prefix}mois_declaration")
+
+
+def options(message: entitlement_pb2.CalculationOptions, default: LegislationOptions) -> LegislationOptions:
+    """Read the options of a calculation; the server's own where none is given."""
+    named = dict(message.named)
+    if message.parameter_date:
+        named["param_date"] = convert.enum(ParamDate, message.parameter_date, "options.parameter_date").name
+    if not named:
+        return default
+    try:
+        return LegislationOptions.named(named)
+    except KeyError:
+        raise InvalidRequest("Option inconnue : voir la documentation.", field="options.named") from None
+    except ValueError as error:
+        raise InvalidRequest("Valeur d'option inconnue.", field=f"options.named[{error}]") from None
+
+
+def months(value: QuarterEntitlements, missing_fr: str = "") -> list[entitlement_pb2.MonthlyEntitlement]:
+    """Rights by month; with `missing_fr`, nothing can be told yet, and that is why."""
+    return [_month(month, missing_fr) for month in value.months]
+
+
+def _month(value: MonthlyEntitlement, missing_fr: str) -> entitlement_pb2.MonthlyEntitlement:
+    due = value.entitlement
+    message = entitlement_pb2.MonthlyEntitlement(mois_droit=convert.month_to_proto(due.mois_droit))
+    if missing_fr:
+        for benefit in (common_pb2.BENEFIT_RSA, common_pb2.BENEFIT_PRIME_ACTIVITE):
+            message.benefits.add(benefit=benefit, motif=missing_fr)
+        return message
+    message.benefits.add(
+        benefit=common_pb2.BENEFIT_RSA,
+        montant_cents=due.rsa_cents,
+        montant_net_crds_cents=due.rsa_cents,
+        montant_verse_cents=due.rsa_verse_cents,
+        eligible=due.rsa_eligible,
+        motif=due.rsa_motif,
+        steps=[_step(step) for step in value.rsa_steps],
+    )
+    message.benefits.add(
+        benefit=common_pb2.BENEFIT_PRIME_ACTIVITE,
+        montant_cents=due.ppa_cents,
+        montant_net_crds_cents=due.ppa_nette_crds_cents,
+        montant_verse_cents=due.ppa_nette_crds_cents,
+        eligible=due.ppa_eligible,
+        motif=due.ppa_motif,
+        steps=[_step(step) for step in value.ppa_steps],
+    )
+    return message
+
+
+def _step(step: ExplanationStep) -> entitlement_pb2.ExplanationStep:
+    message = entitlement_pb2.ExplanationStep(
+        label=step.label,
+        amount_cents=str(step.amount_cents.quantize(Decimal("0.0001"))),
+        article=step.article,
+        personne=step.personne,
+        depth=step.depth,
+        counts=step.counts,
+        parameters=[
+            entitlement_pb2.DatedParameter(
+                name=parameter.name,
+                value=parameter.value,
+                unit=parameter.unit,
+                since=convert.day_to_proto(parameter.since),
+                source=parameter.source,
+            )
+            for parameter in step.parameters
+        ],
+    )
+    if step.mois is not None:
+        message.mois.CopyFrom(convert.month_to_proto(step.mois))
+    return message
+
+
+def _line(line: Line) -> declaration_pb2.DeclarationLine:
+    return declaration_pb2.DeclarationLine(
+        line_id=line.line_id,
+        personne=line.personne,
+        mois=convert.month_to_proto(line.mois),
+        nature=int(line.nature),
+        label_fr=line.nature.label,
+        status=int(line.status),
+        montant_prerempli_cents=line.montant_prerempli_cents,
+        montant_declare_cents=line.montant_declare_cents,
+        montant_retenu_cents=line.montant_retenu_cents,
+        records=[held_record(stored) for stored in line.records],
+        justification_reference=line.justification_reference,
+        zeroed=line.zeroed,
+    )
+
+
+def _change(message: declaration_pb2.Amendment, field: str) -> Change:
+    kind = message.WhichOneof("change")
+    if kind == "confirmation":
+        return Change("CONFIRM", line_ids=tuple(message.confirmation.line_ids))
+    if kind == "rectification":
+        asked = message.rectification
+        amount = convert.cents(asked.montant_declare_cents, f"{field}.rectification.montant_declare_cents")
+        reference = convert.text(
+            asked.justification_reference, f"{field}.rectification.justification_reference", minimum=0, maximum=100
+        )
+        return Change("RECTIFY", line_id=asked.line_id, montant_cents=amount, justification_reference=reference)
+    if kind == "addition":
+        added = message.addition
+        return Change(
+            "ADD",
+            personne=added.personne,
+            mois=convert.month(added.mois, f"{field}.addition.mois"),
+            nature=convert.enum(NatureRessource, added.nature, f"{field}.addition.nature"),
+            montant_cents=convert.cents(added.montant_declare_cents, f"{field}.addition.montant_declare_cents"),
+        )
+    if kind == "removed_line_id":
+        return Change("REMOVE", line_id=message.removed_line_id)
+    raise InvalidRequest("Une confirmation, une rectification, un ajout ou un retrait est attendu.", field=field)
+
+

@@ -1,0 +1,401 @@
+"""Handlers: each one converts, calls a use case, converts. Errors are mapped once, by the interceptor."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from solidarite.v1 import (
+    campaign_pb2,
+    campaign_pb2_grpc,
+    declaration_pb2,
+    declaration_pb2_grpc,
+    entitlement_pb2,
+    entitlement_pb2_grpc,
+    foyer_pb2,
+    foyer_pb2_grpc,
+    resource_record_pb2,
+    resource_record_pb2_grpc,
+    simulation_pb2,
+    simulation_pb2_grpc,
+)
+
+from solidarite_server.domain.errors import InvalidRequest, NotImplementedYet, Reason, SolidariteError
+from solidarite_server.domain.nir import is_valid_nir
+from solidarite_server.engine import columns_from, compute_columns
+from solidarite_server.engine.columns import Case
+from solidarite_server.legislation import LegislationOptions
+from solidarite_server.ports import BatchOutcome, Store
+from solidarite_server.rpc import convert, convert_declarations, convert_records
+from solidarite_server.rpc.freshness import token, wait_for
+from solidarite_server.services.declarations import DeclarationService
+from solidarite_server.services.entitlements import quarter_entitlements
+from solidarite_server.services.foyers import FoyerService
+from solidarite_server.services.ingest import IngestService
+from solidarite_server.services.pseudonym import HmacPseudonymizer
+from solidarite_server.services.records import held_months
+
+_IN_FLIGHT_BATCHES = 16
+_FOYERS_A_BATCH = 500
+_REQUESTS_A_BATCH = 2_000
+_LATER = "Ce service est annoncé par le contrat ; ce serveur ne le rend pas encore."
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the handlers call."""
+
+    store: Store
+    ingest: IngestService
+    foyers: FoyerService
+    declarations: DeclarationService
+    pseudonyms: HmacPseudonymizer
+    options: LegislationOptions
+    batch_limit_records: int
+    freshness_wait_seconds: float
+
+
+class ResourceRecordServicer(resource_record_pb2_grpc.ResourceRecordServiceServicer):
+    """Takes in records, and shows what is held."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def StreamResourceRecords(  # noqa: N802 - the contract's name
+        self, requests: AsyncIterator[resource_record_pb2.StreamResourceRecordsRequest], context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[resource_record_pb2.StreamResourceRecordsResponse]:
+        # Acknowledgements leave in the order of the batches; the queue's bound stops reading when commits fall behind.
+        waiting: asyncio.Queue[Any] = asyncio.Queue(_IN_FLIGHT_BATCHES)
+        reader = asyncio.create_task(self._read(requests, waiting))
+        try:
+            while (entry := await waiting.get()) is not None:
+                message, outcome = entry
+                yield _acknowledgement(message, await outcome)
+            await reader
+        finally:
+            reader.cancel()
+
+    async def _read(self, requests: AsyncIterator[Any], waiting: asyncio.Queue[Any]) -> None:
+        try:
+            async for message in requests:
+                batch = convert_records.batch(message, self._services.pseudonyms, self._services.batch_limit_records)
+                future = asyncio.wrap_future(self._services.ingest.submit(batch))
+                await waiting.put((message, future))
+        except SolidariteError as error:
+            await waiting.put((None, _failed(error)))
+        finally:
+            await waiting.put(None)
+
+    async def GetIngestionPosition(  # noqa: N802
+        self, request: resource_record_pb2.GetIngestionPositionRequest, context: grpc.aio.ServicerContext
+    ) -> resource_record_pb2.GetIngestionPositionResponse:
+        convert.text(request.source_id, "source_id", maximum=64)
+        convert.text(request.upload_id, "upload_id", maximum=64, minimum=0)
+        store = self._services.store
+        return resource_record_pb2.GetIngestionPositionResponse(
+            batch_sequence=store.position(request.source_id, request.upload_id),
+            freshness_token=token(store.commit_sequence()),
+        )
+
+    async def ListResourceRecords(  # noqa: N802
+        self, request: resource_record_pb2.ListResourceRecordsRequest, context: grpc.aio.ServicerContext
+    ) -> resource_record_pb2.ListResourceRecordsResponse:
+        person = self._person(request)
+        first = convert.month(getattr(request, "from"), "from") if request.HasField("from") else None
+        last = convert.month(request.to, "to") if request.HasField("to") else None
+        known_at = convert.instant_us(request.known_at) if request.HasField("known_at") else None
+        await wait_for(self._services.store, request.at_least_as_fresh, self._services.freshness_wait_seconds)
+        months = held_months(
+            self._services.store,
+            self._services.store,
+            person,
+            actor="rpc",
+            first=first,
+            last=last,
+            known_at_us=known_at,
+            include_superseded=request.include_superseded,
+        )
+        return resource_record_pb2.ListResourceRecordsResponse(
+            months=[
+                resource_record_pb2.MonthlyResources(
+                    mois=convert.month_to_proto(month.mois),
+                    montant_net_social_cents=month.montant_net_social_cents,
+                    records=[convert_records.held_record(stored) for stored in month.records],
+                )
+                for month in months
+            ]
+        )
+
+    def _person(self, request: resource_record_pb2.ListResourceRecordsRequest) -> bytes:
+        kind = request.WhichOneof("person")
+        if kind == "ntt":
+            return self._services.pseudonyms.ntt(convert.text(request.ntt, "ntt", minimum=11, maximum=40))
+        if kind != "nir" or not is_valid_nir(request.nir):
+            raise InvalidRequest("Un NIR compte 13 caractères (Corse : 2A ou 2B).", field="nir")
+        return self._services.pseudonyms.nir(request.nir)
+
+
+async def _failed(error: Exception) -> BatchOutcome:
+    raise error
+
+
+def _acknowledgement(
+    message: resource_record_pb2.StreamResourceRecordsRequest, outcome: BatchOutcome
+) -> resource_record_pb2.StreamResourceRecordsResponse:
+    return resource_record_pb2.StreamResourceRecordsResponse(
+        upload_id=message.upload_id,
+        batch_sequence=message.batch_sequence,
+        accepted_count=outcome.accepted,
+        replaced_count=outcome.replaced,
+        unchanged_count=outcome.unchanged,
+        refusals=[
+            resource_record_pb2.RecordRefusal(
+                index=refusal.index,
+                is_seal=refusal.is_seal,
+                field=refusal.field,
+                reason=f"ERROR_REASON_{refusal.reason.value}",  # type: ignore[arg-type]
+                message_fr=refusal.message_fr,
+            )
+            for refusal in outcome.refusals
+        ],
+        freshness_token=token(outcome.commit_sequence),
+    )
+
+
+class FoyerServicer(foyer_pb2_grpc.FoyerServiceServicer):
+    """Holds household dossiers."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def UpsertFoyer(  # noqa: N802
+        self, request: foyer_pb2.UpsertFoyerRequest, context: grpc.aio.ServicerContext
+    ) -> foyer_pb2.UpsertFoyerResponse:
+        foyer = convert.foyer(request.foyer, "foyer", self._services.pseudonyms.nir)
+        changed, sequence = self._services.foyers.upsert([foyer])
+        return foyer_pb2.UpsertFoyerResponse(changed=changed[0], freshness_token=token(sequence))
+
+    async def StreamFoyers(  # noqa: N802
+        self, requests: AsyncIterator[foyer_pb2.StreamFoyersRequest], context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[foyer_pb2.StreamFoyersResponse]:
+        async for request in requests:
+            yield self._upsert_batch(request)
+
+    def _upsert_batch(self, request: foyer_pb2.StreamFoyersRequest) -> foyer_pb2.StreamFoyersResponse:
+        if len(request.foyers) > _FOYERS_A_BATCH:
+            raise InvalidRequest(
+                f"Un lot compte au plus {_FOYERS_A_BATCH} dossiers.", field="foyers", reason=Reason.BATCH_TOO_LARGE
+            )
+        foyers, refusals = [], []
+        for index, message in enumerate(request.foyers):
+            try:
+                foyers.append(convert.foyer(message, f"foyers[{index}]", self._services.pseudonyms.nir))
+            except InvalidRequest as error:
+                refusals.append(foyer_pb2.FoyerRefusal(index=index, field=error.field, message_fr=error.message_fr))
+        changed, sequence = self._services.foyers.upsert(foyers)
+        return foyer_pb2.StreamFoyersResponse(
+            batch_sequence=request.batch_sequence,
+            changed_count=sum(changed),
+            unchanged_count=len(changed) - sum(changed),
+            refusals=refusals,
+            freshness_token=token(sequence),
+        )
+
+    async def GetFoyer(  # noqa: N802
+        self, request: foyer_pb2.GetFoyerRequest, context: grpc.aio.ServicerContext
+    ) -> foyer_pb2.GetFoyerResponse:
+        known_at = convert.instant_us(request.known_at) if request.HasField("known_at") else None
+        foyer, since = self._services.foyers.get(request.numero_allocataire, known_at_us=known_at)
+        self._services.store.write("rpc", "GET_FOYER", request.numero_allocataire, "consultation")
+        return foyer_pb2.GetFoyerResponse(foyer=convert.foyer_to_proto(foyer), known_at=convert.instant_to_proto(since))
+
+
+class DeclarationServicer(declaration_pb2_grpc.DeclarationServiceServicer):
+    """Prefills, amends and submits declarations."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def PrefillDeclaration(  # noqa: N802
+        self, request: declaration_pb2.PrefillDeclarationRequest, context: grpc.aio.ServicerContext
+    ) -> declaration_pb2.PrefillDeclarationResponse:
+        mois = convert.month(request.mois_declaration, "mois_declaration")
+        known_at = convert.instant_us(request.known_at) if request.HasField("known_at") else None
+        await wait_for(self._services.store, request.at_least_as_fresh, self._services.freshness_wait_seconds)
+        view = self._services.declarations.view(request.numero_allocataire, mois, known_at_us=known_at)
+        return declaration_pb2.PrefillDeclarationResponse(declaration=convert_declarations.declaration(view))
+
+    async def GetDeclaration(  # noqa: N802
+        self, request: declaration_pb2.GetDeclarationRequest, context: grpc.aio.ServicerContext
+    ) -> declaration_pb2.GetDeclarationResponse:
+        mois = convert.month(request.mois_declaration, "mois_declaration")
+        known_at = convert.instant_us(request.known_at) if request.HasField("known_at") else None
+        view = self._services.declarations.view(request.numero_allocataire, mois, known_at_us=known_at)
+        return declaration_pb2.GetDeclarationResponse(
+            declaration=convert_declarations.declaration(view), timeline=convert_declarations.timeline(view)
+        )
+
+    async def AmendDeclaration(  # noqa: N802
+        self, request: declaration_pb2.AmendDeclarationRequest, context: grpc.aio.ServicerContext
+    ) -> declaration_pb2.AmendDeclarationResponse:
+        view = self._services.declarations.amend(
+            request.numero_allocataire,
+            convert.month(request.mois_declaration, "mois_declaration"),
+            etag=request.etag,
+            request_id=convert.text(request.request_id, "request_id", maximum=64),
+            changes=convert_declarations.changes(request.amendments),
+        )
+        return declaration_pb2.AmendDeclarationResponse(declaration=convert_declarations.declaration(view))
+
+    async def SubmitDeclaration(  # noqa: N802
+        self, request: declaration_pb2.SubmitDeclarationRequest, context: grpc.aio.ServicerContext
+    ) -> declaration_pb2.SubmitDeclarationResponse:
+        view = self._services.declarations.submit(
+            request.numero_allocataire,
+            convert.month(request.mois_declaration, "mois_declaration"),
+            etag=request.etag,
+            request_id=convert.text(request.request_id, "request_id", maximum=64),
+            explain=request.explain,
+        )
+        return declaration_pb2.SubmitDeclarationResponse(declaration=convert_declarations.declaration(view))
+
+    async def DecideRectification(  # noqa: N802
+        self, request: declaration_pb2.DecideRectificationRequest, context: grpc.aio.ServicerContext
+    ) -> declaration_pb2.DecideRectificationResponse:
+        raise NotImplementedYet(_LATER)
+
+    async def ReviseDeclaration(  # noqa: N802
+        self, request: declaration_pb2.ReviseDeclarationRequest, context: grpc.aio.ServicerContext
+    ) -> declaration_pb2.ReviseDeclarationResponse:
+        raise NotImplementedYet(_LATER)
+
+    async def WatchDeclaration(  # noqa: N802
+        self, request: declaration_pb2.WatchDeclarationRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[declaration_pb2.WatchDeclarationResponse]:
+        raise NotImplementedYet(_LATER)
+        yield
+
+
+class EntitlementServicer(entitlement_pb2_grpc.EntitlementServiceServicer):
+    """Computes rights."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    async def ComputeEntitlements(  # noqa: N802
+        self, request: entitlement_pb2.ComputeEntitlementsRequest, context: grpc.aio.ServicerContext
+    ) -> entitlement_pb2.ComputeEntitlementsResponse:
+        foyer, ressources, mois = convert_declarations.case(request, "")
+        options = convert_declarations.options(request.options, self._services.options)
+        found = quarter_entitlements(foyer, ressources, mois, options=options, with_steps=request.explain)
+        return entitlement_pb2.ComputeEntitlementsResponse(
+            months=convert_declarations.months(found),
+            legislation_version=found.legislation_version,
+            mois_reference=[convert.month_to_proto(month) for month in found.mois_reference],
+        )
+
+    async def StreamEntitlements(  # noqa: N802
+        self, requests: AsyncIterator[entitlement_pb2.StreamEntitlementsRequest], context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[entitlement_pb2.StreamEntitlementsResponse]:
+        async for request in requests:
+            yield self._compute_batch(request)
+
+    def _compute_batch(
+        self, request: entitlement_pb2.StreamEntitlementsRequest
+    ) -> entitlement_pb2.StreamEntitlementsResponse:
+        if len(request.requests) > _REQUESTS_A_BATCH:
+            raise InvalidRequest(
+                f"Un lot compte au plus {_REQUESTS_A_BATCH} foyers.", field="requests", reason=Reason.BATCH_TOO_LARGE
+            )
+        n = len(request.requests)
+        rsa, ppa, net, errors = [0] * n, [0] * n, [0] * n, [""] * n
+        by_options: dict[LegislationOptions, list[tuple[int, Case]]] = {}
+        for place, message in enumerate(request.requests):
+            try:
+                foyer, ressources, mois = convert_declarations.case(message, f"requests[{place}].")
+                options = convert_declarations.options(message.options, self._services.options)
+                by_options.setdefault(options, []).append((place, Case(foyer, ressources, mois, mois)))
+            except InvalidRequest as error:
+                errors[place] = f"{error.field} : {error.message_fr}"
+        for options, cases in by_options.items():
+            result = compute_columns(columns_from([case for _, case in cases], options), options)
+            for row, (place, _) in enumerate(cases):
+                rsa[place] = int(result.rsa_cents[row])
+                ppa[place] = int(result.ppa_cents[row])
+                net[place] = int(result.ppa_nette_crds_cents[row])
+        return entitlement_pb2.StreamEntitlementsResponse(
+            batch_sequence=request.batch_sequence,
+            rsa_cents=rsa,
+            prime_activite_cents=ppa,
+            prime_activite_nette_crds_cents=net,
+            errors_fr=errors,
+        )
+
+    async def GetEntitlements(  # noqa: N802
+        self, request: entitlement_pb2.GetEntitlementsRequest, context: grpc.aio.ServicerContext
+    ) -> entitlement_pb2.GetEntitlementsResponse:
+        mois = convert.month(request.mois_declaration, "mois_declaration")
+        known_at = convert.instant_us(request.known_at) if request.HasField("known_at") else None
+        found, estimate, missing = self._services.declarations.entitlements(
+            request.numero_allocataire, mois, known_at_us=known_at, explain=request.explain
+        )
+        return entitlement_pb2.GetEntitlementsResponse(
+            numero_allocataire=request.numero_allocataire,
+            mois_declaration=request.mois_declaration,
+            mois_reference=[convert.month_to_proto(month) for month in found.mois_reference],
+            months=convert_declarations.months(found, missing),
+            estimate=estimate,
+            legislation_version=found.legislation_version,
+            computed_at=convert.instant_to_proto(known_at or convert.now_us()),
+        )
+
+
+class CampaignServicer(campaign_pb2_grpc.CampaignServiceServicer):
+    """National campaigns: announced."""
+
+    async def RunCampaign(  # noqa: N802
+        self, request: campaign_pb2.RunCampaignRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[campaign_pb2.RunCampaignResponse]:
+        raise NotImplementedYet(_LATER)
+        yield
+
+    async def GetCampaign(  # noqa: N802
+        self, request: campaign_pb2.GetCampaignRequest, context: grpc.aio.ServicerContext
+    ) -> campaign_pb2.GetCampaignResponse:
+        raise NotImplementedYet(_LATER)
+
+    async def RunControls(  # noqa: N802
+        self, request: campaign_pb2.RunControlsRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[campaign_pb2.RunControlsResponse]:
+        raise NotImplementedYet(_LATER)
+        yield
+
+
+class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
+    """Synthetic populations and reforms: announced."""
+
+    async def GeneratePopulation(  # noqa: N802
+        self, request: simulation_pb2.GeneratePopulationRequest, context: grpc.aio.ServicerContext
+    ) -> AsyncIterator[simulation_pb2.GeneratePopulationResponse]:
+        raise NotImplementedYet(_LATER)
+        yield
+
+    async def CompareReform(  # noqa: N802
+        self, request: simulation_pb2.CompareReformRequest, context: grpc.aio.ServicerContext
+    ) -> simulation_pb2.CompareReformResponse:
+        raise NotImplementedYet(_LATER)
+
+
+def add_servicers(server: grpc.aio.Server, services: Services) -> list[str]:
+    """Register every service of the contract; their full names."""
+    resource_record_pb2_grpc.add_ResourceRecordServiceServicer_to_server(ResourceRecordServicer(services), server)
+    foyer_pb2_grpc.add_FoyerServiceServicer_to_server(FoyerServicer(services), server)
+    declaration_pb2_grpc.add_DeclarationServiceServicer_to_server(DeclarationServicer(services), server)
+    entitlement_pb2_grpc.add_EntitlementServiceServicer_to_server(EntitlementServicer(services), server)
+    campaign_pb2_grpc.add_CampaignServiceServicer_to_server(CampaignServicer(), server)
+    simulation_pb2_grpc.add_SimulationServiceServicer_to_server(SimulationServicer(), server)
+    modules = (resource_record_pb2, foyer_pb2, declaration_pb2, entitlement_pb2, campaign_pb2, simulation_pb2)
+    return [s.full_name for module in modules for s in module.DESCRIPTOR.services_by_name.values()]
