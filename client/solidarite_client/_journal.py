@@ -42,7 +42,11 @@ class IngestSummary:
     source_id: str
     upload_id: str
     batches: int
+    """Batches acknowledged."""
     records: int
+    """Records acknowledged."""
+    records_taken: int
+    """Records handed over so far; of a file, all of them before the first is sent."""
     documents: int
     """Declarations sealed: they take effect as a whole."""
     accepted: int
@@ -183,6 +187,7 @@ class Tally:
             upload_id=self.upload_id,
             batches=self.acknowledged,
             records=records,
+            records_taken=self.records,
             documents=seals,
             accepted=accepted,
             replaced=replaced,

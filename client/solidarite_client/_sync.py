@@ -41,10 +41,11 @@ from solidarite_client._upload import (
     ended_early,
     journal_of_file,
     journal_of_items,
+    open_idle,
     stalled,
 )
 from solidarite_client.errors import CallError, ClientClosed, ForkedClient, decode
-from solidarite_client.spool import Spool, default_directory, unfinished
+from solidarite_client.spool import default_directory, unfinished
 
 _Request = TypeVar("_Request", bound=Message)
 _Response = TypeVar("_Response", bound=Message)
@@ -145,14 +146,15 @@ class SolidariteClient:
         spool_directory: Path | None = None,
         on_progress: Progress | None = None,
     ) -> list[IngestSummary]:
-        """Send what interrupted `ingest_file` calls to this server left; journals of half-read files are dropped."""
+        """Send what interrupted `ingest_file` calls to this server left.
+
+        Those that another process is sending are left to it; journals of half-read files are dropped.
+        """
         summaries = []
         for folder in unfinished(spool_directory or default_directory(), target=self.target, source_id=source_id):
-            spool = Spool.open(folder)
-            if spool.complete:
+            spool = open_idle(folder)
+            if spool is not None:
                 summaries.append(self._send(spool, on_progress))
-            else:
-                spool.discard()
         return summaries
 
     def get_ingestion_position(

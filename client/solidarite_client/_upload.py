@@ -10,7 +10,7 @@ from solidarite.v1.resource_record_pb2 import StreamResourceRecordsResponse
 from solidarite_client._journal import IngestSummary, Journal, MemoryJournal
 from solidarite_client._packing import batches
 from solidarite_client._settings import ClientSettings
-from solidarite_client.errors import ServerUnreachable, SpoolDamaged, SpoolError
+from solidarite_client.errors import ServerUnreachable, SpoolBusy, SpoolDamaged, SpoolError
 from solidarite_client.files import read_file
 from solidarite_client.spool import Spool, file_key
 
@@ -117,6 +117,18 @@ def journal_of_file(path: Path, *, directory: Path, target: str, source_id: str,
         spool.discard()
         raise
     return spool
+
+
+def open_idle(folder: Path) -> Spool | None:
+    """A journal ready to be sent, or None: another process has it, or the reading of its file was cut short."""
+    try:
+        spool = Spool.open(folder)
+    except SpoolBusy:
+        return None
+    if spool.complete:
+        return spool
+    spool.discard()
+    return None
 
 
 def _interrupted(folder: Path) -> Spool | None:

@@ -19,7 +19,8 @@
     │   └── ServerFailure             unforeseen on the server: `reference` finds it in the server's log
     ├── FileError                     a file cannot be read as meant; nothing of it was sent
     │   ├── DsnError                  a DSN file: line, rubric, what is expected
-    │   └── TableError                replacement income: line, column, what is expected
+    │   ├── TableError                replacement income: line, column, what is expected
+    │   └── JsonError                 a dossier in JSON: path of the field, what is expected
     ├── SpoolError                    the journal of unacknowledged batches cannot be used
     │   ├── SpoolBusy                 another process is sending it
     │   └── SpoolDamaged              its bytes are not those that were written
@@ -171,6 +172,16 @@ class TableError(FileError):
         super().__init__(f"{where} : {expected}")
         self.line = line
         self.column = column
+        self.expected = expected
+
+
+class JsonError(FileError):
+    """A JSON text is not the message that it stands for: path of the field and what is expected."""
+
+    def __init__(self, path: str, expected: str) -> None:
+        super().__init__(f"champ {path} : {expected}" if path else expected)
+        self.path = path
+        """For example `membres[0].role`; empty when it is the whole text."""
         self.expected = expected
 
 

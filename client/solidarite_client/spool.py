@@ -236,7 +236,7 @@ class Spool:
         frames = _frames(self._batches)
         header = _parse_header(next(frames, (0, b"", 0, 0))[1])
         if header is None:
-            raise SpoolDamaged("le journal de cet envoi est illisible : supprimez-le et relancez l'envoi du fichier")
+            raise _damaged(self.directory)
         self._adopt(header)
         self._end = self._batches.tell()
         for offset, payload, records, seals in frames:
@@ -256,7 +256,7 @@ class Spool:
             try:
                 self._tally.acknowledge(StreamResourceRecordsResponse.FromString(payload))
             except DecodeError:
-                raise SpoolDamaged("le journal des accusés de réception est illisible") from None
+                raise _damaged(self.directory) from None
             end = offset + len(payload)
         os.ftruncate(self._acks.fileno(), end)
         self._acks.seek(end)
@@ -279,7 +279,7 @@ def _frames(file: BinaryIO) -> Iterator[tuple[int, bytes, int, int]]:
             file.seek(offset)
             if end >= size or not any(file.read(min(size - offset, _LONGEST_FRAME))):
                 return
-            raise SpoolDamaged("le journal de cet envoi est abîmé : supprimez-le et relancez l'envoi du fichier")
+            raise _damaged(Path(file.name).parent)
         yield offset + _FRAME.size, payload, records, seals
         offset = end
 
@@ -319,7 +319,8 @@ def _lock(directory: Path) -> BinaryIO | None:
 
 def _open_private(path: Path) -> BinaryIO:
     """Open for reading and writing, created for its owner only."""
-    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
+    path.touch(mode=0o600)
+    return path.open("r+b")
 
 
 def _sync_directory(directory: Path) -> None:
@@ -332,6 +333,10 @@ def _sync_directory(directory: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _damaged(directory: Path) -> SpoolDamaged:
+    return SpoolDamaged(f"le journal {directory} est abîmé : supprimez ce répertoire et relancez l'envoi du fichier")
 
 
 def _unwritable(error: OSError) -> SpoolError:

@@ -1,0 +1,169 @@
+"""Puts the command together: the verbs of the client, those of the server when it is installed, errors in French."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import entry_points, version
+from typing import Annotated, Any
+
+import typer
+import typer.rich_utils
+
+from solidarite_client import cli_declaration, cli_foyer, cli_ingest, cli_records
+
+VERBS = "solidarite.verbs"
+"""Entry points of this group are functions `register(app: typer.Typer)`: the client never imports the server."""
+
+DEBUG = "SOLIDARITE_DEBUG"
+"""Set in the environment, it shows the traceback of what was not foreseen."""
+
+_SERVER_HINT = (
+    'les commandes du serveur (demo, serve, compute, store) demandent : pip install "solidarite-source[server]"'
+)
+
+
+def build_app() -> tuple[typer.Typer, list[str]]:
+    """The application, and the modules missing to the verbs that could not be loaded."""
+    app = typer.Typer(
+        name="solidarite",
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_options)
+    for verbs in (cli_ingest, cli_records, cli_foyer, cli_declaration):
+        verbs.register(app)
+    missing = []
+    for entry in entry_points(group=VERBS):
+        try:
+            register: Callable[[typer.Typer], None] = entry.load()
+        except ModuleNotFoundError as error:
+            missing.append(error.name or entry.name)
+        else:
+            register(app)
+    return app, missing
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"solidarite-source {version('solidarite-source')}")
+        raise typer.Exit
+
+
+def _options(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Afficher la version.")
+    ] = False,
+) -> None:
+    """Solidarité à la source : ressources mensuelles, déclaration préremplie, RSA et prime d'activité expliqués."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command and turn everything that goes wrong into a sentence on stderr and an exit code."""
+    app, missing = build_app()
+    command = typer.main.get_command(app)
+    _speak_french(command)
+    try:
+        outcome = command.main(list(arguments), prog_name="solidarite", standalone_mode=False)
+    except KeyboardInterrupt:
+        return _complain("interrompu", 130)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone: nobody is left to tell
+        return 1
+    except OSError as error:
+        return _complain(_os_error(error), 1)
+    except Exception as error:
+        return _explain(error, missing)
+    return outcome if isinstance(outcome, int) else 0
+
+
+def _explain(error: Exception, missing: Sequence[str]) -> int:
+    # Typer brings its own copy of click from some version on, or uses the real one: tell its errors by their names.
+    kind = type(error).__name__
+    if kind == "Exit":
+        return int(getattr(error, "exit_code", 0))
+    if kind == "Abort":
+        return _complain("interrompu", 130)
+    if kind == "NoArgsIsHelpError":
+        typer.echo(getattr(error, "message", ""), err=True)
+        return 2
+    if hasattr(error, "format_message"):
+        _complain(_usage_error(error, missing), 2)
+        context = getattr(error, "ctx", None)
+        if context is not None:
+            typer.echo(f"Aide : {context.command_path} --help", err=True)
+        return 2
+    from solidarite_client.errors import CallError, SolidariteError
+
+    if not isinstance(error, SolidariteError):
+        if os.environ.get(DEBUG):
+            raise error
+        return _complain(f"imprévue ({kind}) ; avec {DEBUG}=1, la commande en montre le détail", 1)
+    message = str(error)
+    if isinstance(error, CallError) and error.field:
+        message += f" (champ {error.field})"
+    return _complain(message, 1)
+
+
+def _complain(message: str, code: int) -> int:
+    typer.echo(f"Erreur : {message}", err=True)
+    return code
+
+
+def _os_error(error: OSError) -> str:
+    texts = {
+        FileNotFoundError: "fichier introuvable",
+        PermissionError: "accès refusé",
+        IsADirectoryError: "c'est un répertoire, un fichier est attendu",
+    }
+    text = texts.get(type(error), error.strerror or "erreur du système")
+    return f"{error.filename} : {text}" if error.filename else text
+
+
+def _usage_error(error: Any, missing: Sequence[str]) -> str:
+    kind = type(error).__name__
+    if kind == "NoSuchOption":
+        close = ", ".join(error.possibilities or ())
+        return f"option inconnue : {error.option_name}" + (f" (peut-être {close})" if close else "")
+    if kind == "MissingParameter":
+        names = getattr(error.param, "opts", None) or [getattr(error.param, "name", "")]
+        what = "option obligatoire absente" if str(names[0]).startswith("-") else "argument obligatoire absent"
+        return f"{what} : {names[0] if what.startswith('option') else str(names[0]).upper()}"
+    if kind == "BadParameter":
+        names = getattr(error.param, "opts", None)
+        return f"valeur refusée pour {names[0]} : {error.message}" if names else str(error.message)
+    if "No such command" in error.message:
+        return "commande inconnue" + (f" ; {_SERVER_HINT}" if missing else "")
+    return str(error.format_message())
+
+
+def _speak_french(command: Any) -> None:
+    """Replace the few English words that typer writes by itself."""
+    words = {
+        "DEFAULT_STRING": "[défaut : {}]",
+        "ENVVAR_STRING": "[variable : {}]",
+        "REQUIRED_LONG_STRING": "[obligatoire]",
+        "COMMANDS_PANEL_TITLE": "Commandes",
+        "DEPRECATED_STRING": "(obsolète) ",
+    }
+    for name, word in words.items():
+        if hasattr(typer.rich_utils, name):
+            setattr(typer.rich_utils, name, word)
+    _translate_help_options(command)
+
+
+def _translate_help_options(command: Any) -> None:
+    original = command.get_help_option
+
+    def in_french(context: Any) -> Any:
+        option = original(context)
+        if option is not None:
+            option.help = "Afficher cette aide."
+        return option
+
+    command.get_help_option = in_french
+    for inner in getattr(command, "commands", {}).values():
+        _translate_help_options(inner)
