@@ -12,6 +12,7 @@ import typer
 import typer.rich_utils
 
 from solidarite_client import cli_declaration, cli_foyer, cli_ingest, cli_records
+from solidarite_client.cli_common import os_error_text
 
 VERBS = "solidarite.verbs"
 """Entry points of this group are functions `register(app: typer.Typer)`: the client never imports the server."""
@@ -74,7 +75,7 @@ def run(arguments: Sequence[str]) -> int:
         sys.stderr.close()  # the reader of our output has gone: nobody is left to tell
         return 1
     except OSError as error:
-        return _complain(_os_error(error), 1)
+        return _complain(f"{error.filename} : {os_error_text(error)}" if error.filename else os_error_text(error), 1)
     except Exception as error:
         return _explain(error, missing)
     return outcome if isinstance(outcome, int) else 0
@@ -111,16 +112,6 @@ def _explain(error: Exception, missing: Sequence[str]) -> int:
 def _complain(message: str, code: int) -> int:
     typer.echo(f"Erreur : {message}", err=True)
     return code
-
-
-def _os_error(error: OSError) -> str:
-    texts = {
-        FileNotFoundError: "fichier introuvable",
-        PermissionError: "accès refusé",
-        IsADirectoryError: "c'est un répertoire, un fichier est attendu",
-    }
-    text = texts.get(type(error), error.strerror or "erreur du système")
-    return f"{error.filename} : {text}" if error.filename else text
 
 
 def _usage_error(error: Any, missing: Sequence[str]) -> str:

@@ -159,6 +159,16 @@ def _connect(
     )
 
 
+def os_error_text(error: OSError) -> str:
+    """Why a file could not be read or written."""
+    texts = {
+        FileNotFoundError: "fichier introuvable",
+        PermissionError: "accès refusé",
+        IsADirectoryError: "c'est un répertoire, un fichier est attendu",
+    }
+    return texts.get(type(error), error.strerror or "erreur du système")
+
+
 def print_json(value: Any) -> None:
     """Write an answer for programs."""
     typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
@@ -202,5 +212,5 @@ def table(title: str, *columns: str, amounts: tuple[str, ...] = ()) -> Table:
         if name in amounts:
             made.add_column(name, justify="right", no_wrap=True)
         else:
-            made.add_column(name)
+            made.add_column(name, overflow="fold")
     return made

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
 from rich.text import Text
 
-from solidarite_client.cli_common import Json, connected, console, print_json, table
+from solidarite_client.cli_common import Json, connected, console, os_error_text, print_json, table
 
 if TYPE_CHECKING:
     from solidarite_client._journal import IngestSummary
@@ -54,7 +54,8 @@ def ingest(
     with _progress() as show:
         outcomes = _ingest_all(client, files or [], source, spool, show)
     if json:
-        print_json({"files": outcomes})
+        totals = {count: sum(outcome[count] for outcome in outcomes) for count in _COUNTS}
+        print_json({**totals, "files": outcomes})
     else:
         _print(outcomes)
     return 1 if any(outcome["error"] or outcome["refused_by_reason"] for outcome in outcomes) else 0
@@ -75,7 +76,7 @@ def _ingest_all(
         try:
             summary = client.ingest_file(path, source_id=source, spool_directory=spool, on_progress=show(path.name))
         except OSError as error:
-            outcomes.append(_failure(path, f"lecture impossible : {error.strerror or 'erreur du système'}"))
+            outcomes.append(_failure(path, os_error_text(error)))
         except (FileError, SpoolError) as error:
             outcomes.append(_failure(path, str(error)))
         except CallError as error:
