@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from solidarite_server.domain.foyer import Foyer, RessourceMois
 from solidarite_server.domain.money import round_half_up
 from solidarite_server.domain.month import Month
+
 from tests.reference import params, ppa, rsa
 
 
@@ -31,7 +32,7 @@ def compute(
     prime = ppa.amount(foyer, lines, mois_droit, declaration)
     return Result(
         rsa_cents=rsa_cents,
-        rsa_verse_cents=round_half_up(rsa_cents * (1 - rsa.suspended_share(foyer, mois_droit))),
+        rsa_verse_cents=round_half_up(rsa_cents * (1 - rsa.suspended_share(foyer, mois_droit, declaration))),
         ppa_cents=round_half_up(prime),
         ppa_nette_crds_cents=round_half_up(prime * (1 - params.CRDS)),
     )

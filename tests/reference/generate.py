@@ -6,6 +6,7 @@ import calendar
 from dataclasses import replace
 from datetime import date, timedelta
 from random import Random
+from typing import Any
 
 from solidarite_server.domain.foyer import (
     ChiffreAffaires,
@@ -31,13 +32,11 @@ from solidarite_server.domain.month import Month, months_between
 from solidarite_server.domain.nature import NatureRessource
 
 FIRST, LAST = Month(2019, 1), Month(2026, 11)
-CHANGES = tuple(
-    Month.parse(text)
-    for text in (
-        "2019-01 2019-04 2020-04 2021-01 2022-04 2022-07 2022-08 2023-05 2024-10 2024-11 2025-02 2025-03 2025-04 "
-        "2025-05 2025-07 2025-08 2025-09 2025-11 2026-04 2026-06 2026-07 2026-08 2026-10 2026-11"
-    ).split()
-)
+CHANGES = """
+2019-01 2019-04 2020-04 2021-01 2022-04 2022-07 2022-08 2023-05 2024-10 2024-11 2025-02 2025-03 2025-04 2025-05
+2025-07 2025-08 2025-09 2025-11 2026-04 2026-06 2026-07 2026-08 2026-10 2026-11
+"""
+"""Months of right around which something changes in the law."""
 COMMON = (
     NatureRessource.SALAIRE,
     NatureRessource.SALAIRE,
@@ -62,7 +61,9 @@ class _Household:
     def __init__(self, random: Random) -> None:
         self.random = random
         span = LAST.index - FIRST.index
-        self.month = random.choice(CHANGES) if random.random() < 0.6 else FIRST + random.randint(0, span)
+        self.month = (
+            Month.parse(random.choice(CHANGES.split())) if random.random() < 0.6 else FIRST + random.randint(0, span)
+        )
         self.around = list(months_between(self.month - 5, self.month + 1))
         self.alone = random.random() < 0.65
 
@@ -149,7 +150,7 @@ class _Household:
             )
         )
 
-    def residence(self) -> dict[str, object]:
+    def residence(self) -> dict[str, Any]:
         if self.chance(0.8):
             return {}
         first = self.month.first_day
@@ -192,10 +193,9 @@ class _Household:
 
     def dependant(self, name: str) -> Membre:
         child = self.chance(0.9)
+        birth = self.born(0, 25) if child else self.born(15, 26)
         if child and self.chance(0.25):
             birth = self.day(-260, 25)
-        else:
-            birth = self.born(0, 25) if child else self.born(15, 26)
         return self.wealthy(
             Membre(
                 personne=name,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
+from functools import cached_property
 
 from solidarite_server.domain.foyer import (
     Foyer,
@@ -19,6 +20,7 @@ from solidarite_server.domain.foyer import (
     Zone,
 )
 from solidarite_server.domain.month import Month
+
 from tests.reference import params
 
 Dependants = Sequence[Membre]
@@ -43,12 +45,14 @@ class Examination:
     """`rsa` or `ppa`."""
     droit: Month
     declaration: Month
+    partner_earns: bool = False
+    """Whether the partner has work income in the quarter: leave then does not matter to the prime (§4.1)."""
 
-    @property
+    @cached_property
     def mayotte(self) -> bool:
         return self.foyer.zone is Zone.MAYOTTE
 
-    @property
+    @cached_property
     def reformed(self) -> bool:
         """Whether the quarter is M-4..M-2 (§1.1, §2.2)."""
         if self.foyer.regime is Regime.MSA:
@@ -56,7 +60,7 @@ class Examination:
         pilot = self.foyer.departement in ("06", "10", "34", "64", "85")
         return self.declaration >= (Month(2024, 10) if pilot else Month(2025, 3))
 
-    @property
+    @cached_property
     def months(self) -> tuple[Month, Month, Month]:
         last = self.declaration - (2 if self.reformed else 1)
         return last - 2, last - 1, last
@@ -66,11 +70,11 @@ class Examination:
         amount = params.cents(f"{right}.base", self.droit)
         return amount / 2 if self.mayotte else amount
 
-    @property
+    @cached_property
     def allocataire(self) -> Membre:
         return next(person for person in self.foyer.membres if person.role is Role.ALLOCATAIRE)
 
-    @property
+    @cached_property
     def conjoint(self) -> Membre | None:
         """The partner of the examination day, deemed present for the three months; a former one is ignored."""
         day = self.declaration.first_day
@@ -104,14 +108,17 @@ class Examination:
             for period in self.foyer.isolements
         )
 
+    @cached_property
     def partner_counts(self) -> bool:
         """Whether the partner enters the scale (L262-5)."""
         partner = self.conjoint
         if partner is None or not self.resident(partner, isolated=False):
             return False
-        closing = [Statut.CONGE]
-        if self.right == "rsa":
-            closing += [Statut.ETUDIANT, Statut.STAGIAIRE]
+        closing: tuple[Statut, ...]
+        if self.right == "ppa":
+            closing = () if self.partner_earns else (Statut.CONGE,)
+        else:
+            closing = (Statut.CONGE, Statut.ETUDIANT, Statut.STAGIAIRE)
         return not has_status(partner, self.declaration.first_day, *closing)
 
     def resident(self, person: Membre, *, isolated: bool) -> bool:
@@ -127,7 +134,7 @@ class Examination:
 
     def coefficient(self, month: Month, counted: Dependants) -> Fraction:
         """The household scale, the majored one when it is due and larger (§3.3)."""
-        adults = 1 + self.partner_counts()
+        adults = 1 + self.partner_counts
         scale = Fraction(1) + (params.SECOND_PERSON if adults == 2 else 0)
         for rank in range(1, len(counted) + 1):
             if self.mayotte and rank >= 4:
@@ -146,7 +153,7 @@ class Examination:
         """Forfait logement of a month, in cents (§3.6)."""
         entries = [entry for entry in self.foyer.logements if entry.debut <= month]
         entry = max(entries, key=lambda entry: entry.debut, default=None)
-        persons = 1 + self.partner_counts() + len(counted) - (entry.personnes_non_comptees if entry else 0)
+        persons = 1 + self.partner_counts + len(counted) - (entry.personnes_non_comptees if entry else 0)
         forfait = params.HOUSING[min(max(persons, 1), 3)] * self.base(self.right)
         if entry and entry.statut in (StatutLogement.PROPRIETAIRE, StatutLogement.HEBERGE_GRATUIT):
             return forfait

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 
 from solidarite_server.domain.foyer import Membre, RegimeNonSalarie, RessourceMois
 from solidarite_server.domain.month import Month
 from solidarite_server.domain.nature import NatureRessource as N
+
 from tests.reference import params
 from tests.reference.household import Examination
 
@@ -44,6 +46,9 @@ KEPT_AFTER_ABATEMENT = {
 
 ZERO = Fraction(0)
 
+Exact = Fraction | int
+"""Whole cents stay whole as long as nothing divides them."""
+
 
 @dataclass(frozen=True)
 class Income:
@@ -52,21 +57,31 @@ class Income:
     exam: Examination
     ressources: Sequence[RessourceMois]
 
-    def _received(self, person: Membre, month: Month) -> dict[N, Fraction]:
-        amounts: dict[N, Fraction] = {}
+    @cached_property
+    def _by_person_and_month(self) -> dict[tuple[str, Month], dict[N, int]]:
+        received: dict[tuple[str, Month], dict[N, int]] = {}
         for line in self.ressources:
-            if line.personne == person.personne and line.mois == month:
-                amounts[line.nature] = amounts.get(line.nature, ZERO) + line.montant_cents
-        return amounts
+            amounts = received.setdefault((line.personne, line.mois), {})
+            amounts[line.nature] = amounts.get(line.nature, 0) + line.montant_cents
+        return received
 
-    def self_employed(self, person: Membre) -> Fraction:
+    def _received(self, person: Membre, month: Month) -> dict[N, int]:
+        return self._by_person_and_month.get((person.personne, month), {})
+
+    def _by_turnover(self, person: Membre) -> bool:
+        return self.exam.foyer.option_chiffre_affaires or any(
+            entry.mois in self.exam.months for entry in person.chiffre_affaires
+        )
+
+    def self_employed(self, person: Membre) -> Exact:
         """Monthly self-employed income (§5.1)."""
         turnover = [entry for entry in person.chiffre_affaires if entry.mois in self.exam.months]
-        if self.exam.foyer.option_chiffre_affaires or turnover:
+        if self._by_turnover(person):
             return sum((entry.montant_cents * KEPT_AFTER_ABATEMENT[entry.regime] for entry in turnover), ZERO) / 3
         year = self.exam.declaration.year
         profits = person.benefices_annuels
-        return max(ZERO, Fraction(profits.get(year - 1, profits.get(year - 2, 0)))) / 12
+        profit = profits.get(year - 1, profits.get(year - 2, 0))
+        return Fraction(profit, 12) if profit > 0 else 0
 
     def _interrupted(self, person: Membre) -> set[N]:
         """Natures whose interruption is certain at the examination, and which nothing replaced (R262-13)."""
@@ -78,81 +93,92 @@ class Income:
             and stop.date_interruption <= self.exam.declaration.first_day
         }
 
-    def rsa(self, person: Membre, month: Month) -> Fraction:
+    def rsa(self, person: Membre, month: Month) -> Exact:
         """What counts of one person in one month for the RSA."""
         stopped = self._interrupted(person)
         base = self.exam.base("rsa")
-        excluded = NOT_FOR_RSA
+        excluded: tuple[N, ...] = NOT_FOR_RSA
         if self.exam.declaration >= Month(2025, 3):
             excluded = (*excluded, N.DONS_SECOURS)
-        wages = ZERO
-        others = ZERO
+        wages = 0
+        others: Exact = 0
         for nature, amount in self._received(person, month).items():
             if nature in excluded:
                 continue
-            if nature in stopped and nature in (*WORK, *UNEMPLOYMENT):
+            if nature in stopped and (nature in UNEMPLOYMENT or self._is_work(person, month, nature)):
                 continue
             if nature in WAGES:
                 wages += amount
             else:
-                others += max(ZERO, amount - base if nature in stopped else amount)
-        own_business = ZERO if N.NON_SALARIE in stopped else self.self_employed(person)
-        return max(ZERO, wages) + others + own_business + self._capital(person, month)
+                others += max(0, amount - base if nature in stopped else amount)
+        business = N.MICRO_ENTREPRISE if self._by_turnover(person) else N.NON_SALARIE
+        own_business = 0 if business in stopped else self.self_employed(person)
+        return max(0, wages) + others + own_business + self._capital(person, month)
 
-    def _capital(self, person: Membre, month: Month) -> Fraction:
+    def _capital(self, person: Membre, month: Month) -> Exact:
         deemed = (
             params.SAVINGS * (person.epargne_non_productive_cents + person.livret_a_cents)
             + params.BUILDINGS * person.valeur_locative_bati_cents
             + params.LAND * person.valeur_locative_terrain_cents
         )
         drawn = person.revenus_locatifs.get(month.year, 0) + person.revenus_capitaux.get(month.year, 0)
-        return (deemed + drawn) / 12
+        return (deemed + drawn) / 12 if deemed or drawn else 0
 
-    def ppa(self, person: Membre, month: Month) -> tuple[Fraction, Fraction]:
+    def ppa(self, person: Membre, month: Month) -> tuple[Exact, Exact]:
         """Work income, then all the rest that counts, of one person in one month for the prime d'activité."""
-        wages = work = rest = aah = ZERO
+        wages = aah = 0
+        work: Exact = 0
+        rest: Exact = 0
         for nature, amount in self._received(person, month).items():
             if nature in NOT_FOR_PPA:
                 continue
             if nature in WAGES:
                 wages += amount
             elif nature is N.AAH:
-                aah = max(ZERO, amount)
-            elif nature in WORK or (nature in SICKNESS and self._recent_sickness(person, month)):
-                work += max(ZERO, amount)
+                aah = max(0, amount)
+            elif self._is_work(person, month, nature):
+                work += max(0, amount)
             else:
-                rest += max(ZERO, amount)
-        work += max(ZERO, wages) + self.self_employed(person)
-        if work >= params.AAH_HOURS * params.cents("smic", month):
+                rest += max(0, amount)
+        work += max(0, wages) + self.self_employed(person)
+        if aah and work >= params.AAH_HOURS * params.cents("smic", month):
             work += aah
         else:
             rest += aah
         year = self.exam.declaration.year - 2
         taxed = person.revenus_locatifs.get(year, 0) + person.revenus_capitaux.get(year, 0)
-        return work, rest + Fraction(taxed) / 12
+        return work, rest + Fraction(taxed, 12) if taxed else rest
 
     @staticmethod
-    def _recent_sickness(person: Membre, month: Month) -> bool:
+    def _is_work(person: Membre, month: Month, nature: N) -> bool:
+        """Sick pay is income in lieu of work in the three calendar months that begin with the stoppage (R844-1)."""
         stop = person.date_arret_travail
-        return stop is not None and month.index - Month.of(stop).index <= 2
+        recent = stop is not None and 0 <= month.index - Month.of(stop).index <= 2
+        return nature in WORK or (nature in SICKNESS and recent)
 
+    def mean(self, person: Membre, months: Sequence[Month] = ()) -> Fraction:
+        """Mean of what counts of one person for the right examined, over the quarter unless told."""
+        months = months or self.exam.months
+        if self.exam.right == "rsa":
+            amounts = [self.rsa(person, month) for month in months]
+        else:
+            amounts = [sum(self.ppa(person, month)) for month in months]
+        return Fraction(sum(amounts)) / len(months)
+
+    @cached_property
     def kept_dependants(self) -> dict[Month, list[Membre]]:
-        """Dependants of each month, without those whose resources reach the increase they bring (R262-3)."""
-        kept: dict[Month, list[Membre]] = {month: [] for month in self.exam.months}
-        present = {month: self.exam.dependants(month) for month in self.exam.months}
-        for person in self.exam.foyer.membres:
-            months = [month for month in self.exam.months if person in present[month]]
-            increase = sum(
-                (
-                    self.exam.coefficient(month, [*kept[month], person]) - self.exam.coefficient(month, kept[month])
-                    for month in months
-                ),
-                ZERO,
-            )
-            own = sum((self.rsa(person, month) for month in months), ZERO)
-            if own < increase * self.exam.base("rsa"):
-                for month in months:
-                    kept[month].append(person)
+        """Who is à charge in each reference month."""
+        return {month: self._kept(month) for month in self.exam.months}
+
+    def _kept(self, month: Month) -> list[Membre]:
+        """Dependants of a month, tried in the order of the dossier: whoever has resources that reach the increase he
+        or she brings is left out (R262-3)."""
+        exam = self.exam
+        kept: list[Membre] = []
+        for person in exam.dependants(month):
+            increase = exam.coefficient(month, [*kept, person]) - exam.coefficient(month, kept)
+            if self.mean(person) < increase * exam.base(exam.right):
+                kept.append(person)
         return kept
 
     def adults(self) -> list[Membre]:

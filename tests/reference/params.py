@@ -6,6 +6,7 @@ Amounts in euros as exact fractions; every table runs from the oldest value to t
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import cache
 
 from solidarite_server.domain.month import Month
 
@@ -76,6 +77,7 @@ CRDS = Fraction("0.005")
 YOUNG_WORKER_HOURS = 3214
 
 
+@cache
 def value(name: str, month: Month) -> Fraction:
     """The number in force in a month; LookupError before the first."""
     for since, number in reversed(DATED[name]):
@@ -84,6 +86,7 @@ def value(name: str, month: Month) -> Fraction:
     raise LookupError(name)
 
 
+@cache
 def cents(name: str, month: Month) -> Fraction:
     """An amount in force in a month, in cents."""
     return 100 * value(name, month)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 from solidarite_server.domain.foyer import Foyer, Membre, RessourceMois, Statut
 from solidarite_server.domain.money import round_half_up
 from solidarite_server.domain.month import Month
+
 from tests.reference import params
 from tests.reference.household import Examination, age, has_status
-from tests.reference.income import Income
-
-ZERO = Fraction(0)
+from tests.reference.income import ZERO, Exact, Income
 
 
-def bonus(exam: Examination, month: Month, work: Fraction) -> Fraction:
+def bonus(exam: Examination, month: Month, work: Exact) -> Fraction:
     """Bonification individuelle of one person in one month, in cents (D843-2)."""
+    if not work:
+        return ZERO
     smic = params.cents("smic", month)
     floor, top = params.BONUS_FLOOR_HOURS, params.value("ppa.bonus.top_hours", month)
     if exam.mayotte:
@@ -35,23 +37,23 @@ def _works(exam: Examination, income: Income, person: Membre, isolated: bool) ->
     if isolated or not has_status(person, day, Statut.ETUDIANT, Statut.APPRENTI, Statut.STAGIAIRE):
         return True
     hours = params.MAYOTTE_STUDENT_HOURS if exam.mayotte else params.STUDENT_HOURS
-    return all(
-        amount > hours * params.cents("smic", month) for amount, month in zip(work, exam.months, strict=True)
-    )
+    return all(amount > hours * params.cents("smic", month) for amount, month in zip(work, exam.months, strict=True))
 
 
 def amount(foyer: Foyer, ressources: Sequence[RessourceMois], droit: Month, declaration: Month) -> Fraction:
     """Prime due in cents, gross of CRDS, not rounded; 0 below the minimum paid."""
-    exam = Examination(foyer, "ppa", droit, declaration)
+    alone = Examination(foyer, "ppa", droit, declaration)
+    partner = alone.conjoint
+    earns = partner is not None and any(Income(alone, ressources).ppa(partner, month)[0] > 0 for month in alone.months)
+    exam = replace(alone, partner_earns=earns)
     income = Income(exam, ressources)
-    kept = income.kept_dependants()
     last = exam.months[-1]
-    isolated = exam.isolated(last, kept[last])
+    isolated = exam.isolated(last, income.kept_dependants[last])
     if not exam.resident(exam.allocataire, isolated=isolated):
         return ZERO
     if not any(_works(exam, income, person, isolated) for person in income.adults()):
         return ZERO
-    due = sum((_month(exam, income, month, kept[month]) for month in exam.months), ZERO) / 3
+    due = sum((_month(exam, income, month, income.kept_dependants[month]) for month in exam.months), ZERO) / 3
     return due if due >= params.PPA_MINIMUM_CENTS else ZERO
 
 
