@@ -30,6 +30,9 @@ class ServerLimits:
     handshake_seconds: int = 10
     """A peer that has not said who it is by then is disconnected."""
 
+    share_port: bool = False
+    """Let several processes listen on one port; otherwise a port already taken is refused."""
+
     def options(self) -> list[tuple[str, int]]:
         """Channel options. grpcio accepts a misspelt name in silence: tests prove each by its effect."""
         return [
@@ -39,7 +42,7 @@ class ServerLimits:
             ("grpc.server_handshake_timeout_ms", self.handshake_seconds * 1000),
             ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
             ("grpc.keepalive_permit_without_calls", 1),
-            ("grpc.so_reuseport", 1),
+            ("grpc.so_reuseport", int(self.share_port)),
         ]
 
 

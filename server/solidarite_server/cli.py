@@ -1,0 +1,211 @@
+"""Verbs of the server: `serve`, `demo`, `compute`, `legislation`, `store`."""
+
+from __future__ import annotations
+
+import json as json_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from solidarite_server.domain.month import Month
+from solidarite_server.legislation import load_legislation
+
+if TYPE_CHECKING:
+    from solidarite_server.storage import SqliteStore
+
+
+def register(app: typer.Typer) -> None:
+    """Add the server's verbs to the command."""
+    from solidarite_server.cli_compute import compute
+    from solidarite_server.cli_demo import demo
+
+    app.command("demo")(demo)
+    app.command("serve")(serve)
+    app.command("compute")(compute)
+    legislation = typer.Typer(help="Consulter les paramètres datés de la loi.", no_args_is_help=True)
+    legislation.command("show")(show)
+    legislation.command("diff")(diff)
+    app.add_typer(legislation, name="legislation")
+    store = typer.Typer(help="Vérifier et sauvegarder un magasin.", no_args_is_help=True)
+    store.command("check")(check)
+    store.command("backup")(backup)
+    store.command("migrate")(migrate)
+    app.add_typer(store, name="store")
+
+
+def _month(text: str) -> Month:
+    try:
+        return Month.parse(text)
+    except ValueError:
+        raise typer.BadParameter("attendu : un mois écrit AAAA-MM") from None
+
+
+StoreUrl = Annotated[str, typer.Option("--store", metavar="URL", help="sqlite:///CHEMIN.")]
+At = Annotated[Month, typer.Option("--at", metavar="AAAA-MM", parser=_month, help="Mois de la valeur.")]
+Json = Annotated[bool, typer.Option("--json", help="Écrire du JSON plutôt qu'un tableau.")]
+
+
+def serve(
+    listen: Annotated[str, typer.Option("--listen", metavar="HÔTE:PORT", help="Adresse écoutée.")] = "127.0.0.1:50051",
+    store: StoreUrl = "sqlite:///solidarite.db",
+    allow_plaintext: Annotated[
+        bool, typer.Option("--allow-plaintext", help="Servir sans TLS au-delà de la machine, derrière un relais.")
+    ] = False,
+) -> int:
+    """Démarrer le serveur ; il s'arrête proprement sur SIGTERM ou Ctrl-C."""
+    import uvloop
+    from pydantic import ValidationError
+
+    from solidarite_server.bootstrap import SettingsError
+    from solidarite_server.bootstrap import serve as run
+    from solidarite_server.domain.errors import SolidariteError
+    from solidarite_server.settings import Settings
+
+    try:
+        settings = Settings(listen=listen, store=store, allow_plaintext=allow_plaintext)
+        uvloop.run(run(settings))
+    except ValidationError as error:
+        names = ", ".join(".".join(map(str, e["loc"])) for e in error.errors(include_input=False))
+        typer.echo(f"Erreur : réglage refusé : {names}", err=True)
+        return 2
+    except (SettingsError, SolidariteError) as error:
+        typer.echo(f"Erreur : {error}", err=True)
+        return 1
+    return 0
+
+
+def show(
+    path: Annotated[str, typer.Argument(metavar="PARAMÈTRE", help="Par exemple rsa.montant_forfaitaire.")] = "",
+    at: At = Month(2026, 11),
+    json: Json = False,
+) -> int:
+    """Montrer la valeur d'un paramètre un mois donné, avec son texte ; sans paramètre, tous."""
+    legislation = load_legislation()
+    if path and path not in legislation.paths:
+        close = ", ".join(known for known in legislation.paths if path.split(".")[-1] in known)
+        typer.echo(f"Erreur : paramètre inconnu{f' (peut-être {close})' if close else ''}.", err=True)
+        return 2
+    rows = []
+    for name in [path] if path else legislation.paths:
+        parameter = legislation.parameter(name)
+        try:
+            value = parameter.at(at)
+        except KeyError:
+            typer.echo(f"Erreur : aucune valeur de {name} en {at}.", err=True)
+            return 1
+        rows.append(
+            {
+                "parameter": name,
+                "description": parameter.description,
+                "value": value.text,
+                "unit": parameter.unit,
+                "since": value.since.isoformat(),
+                "applies": value.applies,
+                "source": value.source,
+            }
+        )
+    _print(rows, json, f"Législation en {at}", ("parameter", "value", "unit", "since", "source"))
+    return 0
+
+
+def diff(
+    before: Annotated[Month, typer.Argument(metavar="AAAA-MM", parser=_month)],
+    after: Annotated[Month, typer.Argument(metavar="AAAA-MM", parser=_month)],
+    json: Json = False,
+) -> int:
+    """Montrer ce qui change entre deux mois."""
+    try:
+        changes = load_legislation().diff(before, after)
+    except KeyError:
+        typer.echo("Erreur : des paramètres n'ont pas de valeur à ces dates (première : 2019-01).", err=True)
+        return 1
+    rows = [
+        {
+            "parameter": change.path,
+            "before": change.before.text,
+            "after": change.after.text,
+            "since": change.after.since.isoformat(),
+            "source": change.after.source,
+        }
+        for change in changes
+    ]
+    _print(rows, json, f"De {before} à {after}", ("parameter", "before", "after", "since", "source"))
+    return 0
+
+
+def _print(rows: list[dict[str, str]], json: bool, title: str, shown: tuple[str, ...]) -> None:
+    if json:
+        typer.echo(json_module.dumps(rows, ensure_ascii=False, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    names = {
+        "parameter": "paramètre",
+        "value": "valeur",
+        "unit": "unité",
+        "since": "depuis",
+        "source": "texte",
+        "before": "avant",
+        "after": "après",
+    }
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for name in shown:
+        table.add_column(names[name], justify="right" if name in ("value", "before", "after") else "left")
+    for row in rows:
+        table.add_row(*(row[name] for name in shown))
+    Console(highlight=False).print(table)
+
+
+def check(store: StoreUrl = "sqlite:///solidarite.db") -> int:
+    """Vérifier l'intégrité du magasin et de sa chaîne d'audit."""
+    opened = _open(store)
+    if opened is None:
+        return 1
+    found = opened.check()
+    for line in found:
+        typer.echo(f"Erreur : {line}", err=True)
+    if not found:
+        typer.echo("Le magasin est intact.")
+    return 1 if found else 0
+
+
+def backup(
+    target: Annotated[Path, typer.Argument(metavar="FICHIER", help="Copie à créer.")],
+    store: StoreUrl = "sqlite:///solidarite.db",
+) -> int:
+    """Copier le magasin pendant qu'il sert. La clé des pseudonymes se sauvegarde à part."""
+    opened = _open(store)
+    if opened is None:
+        return 1
+    if target.exists():
+        typer.echo(f"Erreur : {target.name} existe déjà.", err=True)
+        return 1
+    opened.backup(target)
+    typer.echo(f"Copie écrite : {target}")
+    return 0
+
+
+def migrate(store: StoreUrl = "sqlite:///solidarite.db") -> int:
+    """Porter le magasin au schéma de cette version."""
+    if _open(store) is None:
+        return 1
+    typer.echo("Le schéma est à jour.")
+    return 0
+
+
+def _open(url: str) -> SqliteStore | None:
+    from solidarite_server.domain.errors import SolidariteError
+    from solidarite_server.services.clock import SystemClock
+    from solidarite_server.storage import SqliteStore, sqlite_path
+    from solidarite_server.storage.migrate import SchemaError
+
+    try:
+        path = sqlite_path(url)
+        if not path.exists():
+            raise ValueError(f"{path.name} n'existe pas.")
+        return SqliteStore(path, clock=SystemClock())
+    except (ValueError, SchemaError, SolidariteError) as error:
+        typer.echo(f"Erreur : {error}", err=True)
+        return None
