@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -30,27 +29,18 @@ from solidarite.v1 import (
 )
 
 from solidarite_client import _requests
-from solidarite_client._journal import IngestSummary, Journal, MemoryJournal
+from solidarite_client._journal import IngestSummary, Journal
 from solidarite_client._packing import Batcher, Item
 from solidarite_client._requests import Amendment, MonthLike
 from solidarite_client._retry import Backoff
 from solidarite_client._settings import ClientSettings
-from solidarite_client._upload import (
-    STREAM_METHOD,
-    Progress,
-    Window,
-    ended_early,
-    journal_of_file,
-    journal_of_items,
-    open_idle,
-    stalled,
-)
-from solidarite_client.errors import CallError, ClientClosed, ForkedClient, decode
+from solidarite_client._sync import SolidariteClient, Upload
+from solidarite_client._upload import Progress, journal_of_file, journal_of_items, open_idle
+from solidarite_client.errors import ClientClosed, ForkedClient, decode
 from solidarite_client.spool import default_directory, unfinished
 
 _Request = TypeVar("_Request", bound=Message)
 _Response = TypeVar("_Response", bound=Message)
-_Result = TypeVar("_Result")
 
 
 class AsyncSolidariteClient:
@@ -71,6 +61,7 @@ class AsyncSolidariteClient:
         options = self.settings.channel_options()
         self._pid = os.getpid()
         self._closed = False
+        self._uploader: SolidariteClient | None = None
         self._channel = (
             grpc.aio.insecure_channel(target, options)
             if credentials is None
@@ -93,6 +84,8 @@ class AsyncSolidariteClient:
         """Close the connection; calls in progress are cancelled."""
         if os.getpid() == self._pid:
             await self._channel.close()
+            if self._uploader is not None:
+                self._uploader.close()
         self._closed = True
 
     # -- resource records ----------------------------------------------------------------------------------------------
@@ -107,17 +100,19 @@ class AsyncSolidariteClient:
     ) -> IngestSummary:
         """Send records and seals in batches, and return once all of them are acknowledged.
 
-        As `SolidariteClient.ingest`; items may also come from an asynchronous iterator.
+        As `SolidariteClient.ingest`; items may also come from an asynchronous iterator. The callback is called from
+        another thread.
         """
+        self._guard()
         batcher = Batcher(limit=self.settings.batch_limit_records, form=self.settings.form)
         journal = await asyncio.to_thread(journal_of_items, spool, target=self.target, source_id=source_id)
         async with self._uploading(journal, on_progress) as upload:
             async for item in _asynchronous(items):
                 for request in batcher.add(item):
-                    await upload.push(request)
+                    await asyncio.to_thread(upload.push, request)
             for request in batcher.flush():
-                await upload.push(request)
-            return await upload.finish()
+                await asyncio.to_thread(upload.push, request)
+            return await asyncio.to_thread(upload.finish)
 
     async def ingest_file(
         self,
@@ -128,6 +123,7 @@ class AsyncSolidariteClient:
         on_progress: Progress | None = None,
     ) -> IngestSummary:
         """Send a DSN, CSV or JSON Lines file; nothing of a broken one. As `SolidariteClient.ingest_file`."""
+        self._guard()
         journal = await asyncio.to_thread(
             journal_of_file,
             path,
@@ -149,6 +145,7 @@ class AsyncSolidariteClient:
 
         Those that another process is sending are left to it; journals of half-read files are dropped.
         """
+        self._guard()
         summaries = []
         for folder in unfinished(spool_directory or default_directory(), target=self.target, source_id=source_id):
             spool = await asyncio.to_thread(open_idle, folder)
@@ -385,29 +382,19 @@ class AsyncSolidariteClient:
 
     async def _send(self, journal: Journal, on_progress: Progress | None) -> IngestSummary:
         async with self._uploading(journal, on_progress) as upload:
-            return await upload.finish()
+            return await asyncio.to_thread(upload.finish)
 
     @asynccontextmanager
-    async def _uploading(self, journal: Journal, on_progress: Progress | None) -> AsyncIterator[_Upload]:
-        upload = _Upload(self, journal, on_progress)
+    async def _uploading(self, journal: Journal, on_progress: Progress | None) -> AsyncIterator[Upload]:
+        # Uploads go through the ordinary client, in threads: a write of grpc.aio that meets a stream just ended by the
+        # server hides the server's status and its delay (seen with grpcio 1.78), and journals block on the disk anyway.
+        if self._uploader is None:
+            self._uploader = SolidariteClient(self.target, self.settings)
+        upload = Upload(self._uploader, journal, on_progress)
         try:
-            self._guard()
             yield upload
         finally:
-            await upload.close()
-
-    async def _position(self, journal: Journal) -> resource_record_pb2.GetIngestionPositionResponse:
-        # One attempt: the upload that asks has its own patience.
-        request = _requests.get_ingestion_position(journal.source_id, journal.upload_id)
-        return await self._call(self._records.GetIngestionPosition, request, attempts=1)
-
-    def _raw_stream(self) -> Any:
-        """The ingestion stream over serialised batches, so that a journal's bytes go out as they are."""
-        return self._channel.stream_stream(
-            STREAM_METHOD,
-            request_serializer=None,
-            response_deserializer=resource_record_pb2.StreamResourceRecordsResponse.FromString,
-        )
+            await asyncio.to_thread(upload.close)
 
 
 async def _asynchronous(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncIterator[Item]:
@@ -417,156 +404,3 @@ async def _asynchronous(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncIte
     else:
         for item in items:
             yield item
-
-
-class _Upload:
-    """Sends a journal: the caller's task adds batches and reconnects, two tasks of each connection write and read."""
-
-    def __init__(self, client: AsyncSolidariteClient, journal: Journal, on_progress: Progress | None) -> None:
-        self.client = client
-        self.on_progress = on_progress
-        self.changed = asyncio.Condition()
-        self.window = Window(journal, client.settings.batches_in_flight)
-        self.backoff = Backoff(client.settings)
-        self._link: _Link | None = None
-        # A journal with a past may be ahead of what the service holds.
-        self._check_position = journal.count > 0
-
-    async def push(self, request: resource_record_pb2.StreamResourceRecordsRequest) -> None:
-        """Take a batch; wait while too many are unacknowledged."""
-        await self._run_until(lambda: self.window.room)
-        async with self.changed:
-            await _off_loop(self.window.journal, self.window.journal.append, request)
-            self.changed.notify_all()
-
-    async def finish(self) -> IngestSummary:
-        """Wait until everything is acknowledged, then forget the journal."""
-        async with self.changed:
-            self.window.fill()
-            self.changed.notify_all()
-        if not self.window.done:
-            await self._run_until(lambda: self.window.done)
-        summary = self.window.journal.summary()
-        self.window.journal.discard()
-        return summary
-
-    async def close(self) -> None:
-        """Let go of the connection, and of a journal that stays for another day."""
-        await self._disconnect(graceful=self.window.done)
-        self.window.journal.close()
-
-    async def _run_until(self, reached: Callable[[], bool]) -> None:
-        while (failure := await self._advance(reached)) is not None:
-            await self._disconnect()
-            if not isinstance(failure, CallError):
-                raise failure
-            await asyncio.sleep(self.backoff.delay_after(failure))
-
-    async def _advance(self, reached: Callable[[], bool]) -> Exception | None:
-        """Wait until something is reached over one connection; return what went wrong with it instead."""
-        patience = self.client.settings.acknowledgement_timeout_seconds
-        try:
-            link = await self._connected()
-        except CallError as error:
-            return error
-        async with self.changed:
-            while link.failure is None and not reached():
-                left = link.last_progress + patience - time.monotonic() if self.window.awaiting else patience
-                if left <= 0:
-                    return stalled(patience)
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self.changed.wait(), left)
-            return link.failure
-
-    async def _connected(self) -> _Link:
-        if self._link is None:
-            if self._check_position:
-                position = await self.client._position(self.window.journal)
-                self.window.restart(position.batch_sequence)
-            self._link = _Link(self)
-        return self._link
-
-    async def _disconnect(self, *, graceful: bool = False) -> None:
-        if self._link is not None:
-            await self._link.close(graceful=graceful)
-            self._link = None
-            self._check_position = True
-
-
-class _Link:
-    """One connection of an upload."""
-
-    def __init__(self, upload: _Upload) -> None:
-        self._upload = upload
-        self.failure: Exception | None = None
-        self.last_progress = time.monotonic()
-        self._call: Any = upload.client._raw_stream()(metadata=upload.client.settings.metadata())
-        self._writer = asyncio.create_task(self._write_batches(), name="solidarite-batches")
-        self._reader = asyncio.create_task(self._take_answers(), name="solidarite-acknowledgements")
-
-    async def close(self, *, graceful: bool) -> None:
-        """Stop both directions; gracefully, once the service has closed its side."""
-        if graceful:
-            await asyncio.wait([self._writer, self._reader], timeout=1.0)
-        self._call.cancel()
-        self._writer.cancel()
-        self._reader.cancel()
-        await asyncio.gather(self._writer, self._reader, return_exceptions=True)
-
-    async def _write_batches(self) -> None:
-        changed, window = self._upload.changed, self._upload.window
-        try:
-            while True:
-                async with changed:
-                    await changed.wait_for(lambda: window.sendable or window.exhausted)
-                    if not window.sendable:
-                        break
-                    if not window.awaiting:
-                        self.last_progress = time.monotonic()
-                    payload = await _off_loop(window.journal, window.take)
-                await self._call.write(payload)
-            await self._call.done_writing()
-        except (grpc.RpcError, asyncio.InvalidStateError):
-            pass  # the stream is over: the reader learns why
-        except OSError as error:
-            await self._fail(error)
-
-    async def _take_answers(self) -> None:
-        upload = self._upload
-        try:
-            async for response in self._call:
-                async with upload.changed:
-                    await _off_loop(upload.window.journal, upload.window.acknowledge, response)
-                    upload.backoff.progressed()
-                    self.last_progress = time.monotonic()
-                    upload.changed.notify_all()
-                if upload.on_progress is not None:
-                    upload.on_progress(upload.window.journal.summary())
-            failure: Exception = ended_early()
-        except grpc.RpcError as error:
-            failure = ended_early() if _hidden_by_a_write(error) else decode(error)
-        except Exception as error:
-            # Whatever it is (the journal's disk, the caller's callback), the caller's task raises it.
-            failure = error
-        await self._fail(failure)
-
-    async def _fail(self, failure: Exception) -> None:
-        async with self._upload.changed:
-            self.failure = self.failure or failure
-            self._upload.changed.notify_all()
-
-
-def _hidden_by_a_write(error: grpc.RpcError) -> bool:
-    """Whether grpc.aio put an error of its own in the place of the server's status.
-
-    It does when a write meets a stream that the server has just ended, whatever the status: the next connection will
-    tell. Nothing from a server has this text.
-    """
-    return isinstance(error, grpc.aio.AioRpcError) and error.details() == "Internal error from Core"
-
-
-async def _off_loop(journal: Journal, work: Callable[..., _Result], *arguments: object) -> _Result:
-    """Do what touches the disk in a thread: the loop goes on."""
-    if isinstance(journal, MemoryJournal):
-        return work(*arguments)
-    return await asyncio.to_thread(work, *arguments)

@@ -111,6 +111,7 @@ class SolidariteClient:
         With `spool`, a directory of its own, batches are on the disk before they are sent; after a crash the same call
         first sends what the directory holds (`Spool.records` tells how many records that is).
         """
+        self._guard()
         journal = journal_of_items(spool, target=self.target, source_id=source_id)
         with self._uploading(journal, on_progress) as upload:
             for request in batches(items, limit=self.settings.batch_limit_records, form=self.settings.form):
@@ -130,6 +131,7 @@ class SolidariteClient:
         The file is read to its end into a journal below `spool_directory` (by default in the user's state directory),
         then sent. Interrupted, even by kill -9, the same call goes on where it stopped.
         """
+        self._guard()
         journal = journal_of_file(
             path,
             directory=spool_directory or default_directory(),
@@ -150,6 +152,7 @@ class SolidariteClient:
 
         Those that another process is sending are left to it; journals of half-read files are dropped.
         """
+        self._guard()
         summaries = []
         for folder in unfinished(spool_directory or default_directory(), target=self.target, source_id=source_id):
             spool = open_idle(folder)
@@ -380,10 +383,9 @@ class SolidariteClient:
             return upload.finish()
 
     @contextmanager
-    def _uploading(self, journal: Journal, on_progress: Progress | None) -> Iterator[_Upload]:
-        upload = _Upload(self, journal, on_progress)
+    def _uploading(self, journal: Journal, on_progress: Progress | None) -> Iterator[Upload]:
+        upload = Upload(self, journal, on_progress)
         try:
-            self._guard()
             yield upload
         finally:
             upload.close()
@@ -402,7 +404,7 @@ class SolidariteClient:
         )
 
 
-class _Upload:
+class Upload:
     """Sends a journal: the caller's thread adds batches and reconnects, a thread of each connection takes answers."""
 
     def __init__(self, client: SolidariteClient, journal: Journal, on_progress: Progress | None) -> None:
@@ -414,6 +416,7 @@ class _Upload:
         self._link: _Link | None = None
         # A journal with a past may be ahead of what the service holds.
         self._check_position = journal.count > 0
+        self._closed = False
 
     def push(self, request: resource_record_pb2.StreamResourceRecordsRequest) -> None:
         """Take a batch; wait while too many are unacknowledged."""
@@ -434,7 +437,10 @@ class _Upload:
         return summary
 
     def close(self) -> None:
-        """Let go of the connection, and of a journal that stays for another day."""
+        """Let go of the connection, and of a journal that stays for another day. Whoever still waits gets an error."""
+        with self.changed:
+            self._closed = True
+            self.changed.notify_all()
         self._disconnect(graceful=self.window.done)
         self.window.journal.close()
 
@@ -454,6 +460,8 @@ class _Upload:
             return error
         with self.changed:
             while link.failure is None and not reached():
+                if self._closed:
+                    return ClientClosed()
                 left = link.last_progress + patience - time.monotonic() if self.window.awaiting else patience
                 if left <= 0:
                     return stalled(patience)
@@ -470,16 +478,16 @@ class _Upload:
         return self._link
 
     def _disconnect(self, *, graceful: bool = False) -> None:
-        if self._link is not None:
-            self._link.close(graceful=graceful)
-            self._link = None
+        link, self._link = self._link, None
+        if link is not None:
+            link.close(graceful=graceful)
             self._check_position = True
 
 
 class _Link:
     """One connection of an upload: gRPC's thread takes batches from the window, ours takes acknowledgements."""
 
-    def __init__(self, upload: _Upload) -> None:
+    def __init__(self, upload: Upload) -> None:
         self._upload = upload
         self._dead = False
         self.failure: Exception | None = None

@@ -56,6 +56,8 @@ class Faults:
     retry_after: float = 0.0
     unavailable_calls: int = 0
     """How many unary calls fail first."""
+    restored_from_an_older_backup: bool = False
+    """At the next question for a position, everything is forgotten."""
     refuse: Callable[[Request], list[resource_record_pb2.RecordRefusal]] = lambda request: []
 
 
@@ -69,14 +71,13 @@ class FakeService(resource_record_pb2_grpc.ResourceRecordServiceServicer):
         self.positions: dict[tuple[str, str], int] = {}
         self.received: list[int] = []
         self.metadata: dict[str, str] = {}
-        self.streams = 0
-        self.unacknowledged_peak = 0
         self.hold = threading.Event()
+        """Cleared, batches received wait before their commit."""
         self.hold.set()
+        self.committed_batches = 0
 
     def StreamResourceRecords(self, request_iterator, context) -> Iterator[Response]:
         self.metadata = dict(context.invocation_metadata())
-        self.streams += 1
         for request in request_iterator:
             sequence = request.batch_sequence
             self.received.append(sequence)
@@ -90,7 +91,10 @@ class FakeService(resource_record_pb2_grpc.ResourceRecordServiceServicer):
             if _use(self.faults.end_at, sequence):
                 return
             if _use(self.faults.silent_at, sequence):
-                threading.Event().wait(30 if context.is_active() else 0)
+                ended = threading.Event()
+                context.add_callback(ended.set)
+                ended.wait(30)
+                return
             answer = self._commit(request)
             if _use(self.faults.cut_after_commit_of, sequence):
                 context.abort_with_status(rich_status(code_pb2.UNAVAILABLE, "STORE_UNAVAILABLE", "coupé"))
@@ -98,6 +102,7 @@ class FakeService(resource_record_pb2_grpc.ResourceRecordServiceServicer):
 
     def _commit(self, request: Request) -> Response:
         with self.lock:
+            self.committed_batches += 1
             refusals = self.faults.refuse(request)
             refused = {refusal.index for refusal in refusals if not refusal.is_seal}
             counts = {"accepted": 0, "replaced": 0, "unchanged": 0}
@@ -132,6 +137,10 @@ class FakeService(resource_record_pb2_grpc.ResourceRecordServiceServicer):
         if self.faults.unavailable_calls > 0:
             self.faults.unavailable_calls -= 1
             context.abort_with_status(rich_status(code_pb2.UNAVAILABLE, "STORE_UNAVAILABLE", "indisponible", 0.01))
+        if self.faults.restored_from_an_older_backup:
+            self.faults.restored_from_an_older_backup = False
+            self.positions.clear()
+            self.records.clear()
         position = self.positions.get((request.source_id, request.upload_id), 0)
         return resource_record_pb2.GetIngestionPositionResponse(batch_sequence=position)
 
