@@ -15,7 +15,7 @@ from typing import Any
 
 import typer
 
-_READY_SECONDS = 60
+_STOP_SECONDS = 30
 _SOURCE = "demonstration"
 _MONTHS = ("2026-07", "2026-08", "2026-09", "2026-10")
 _STAGES = (
@@ -73,16 +73,16 @@ def running_server(scratch: Path) -> Iterator[str]:
     store = f"sqlite:///{scratch / 'demo.db'}"
     code = "import sys; from solidarite_client.cli import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "serve", "--listen", "127.0.0.1:0", "--store", store]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)  # noqa: S603 - our own
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        if " sur " not in line:
-            raise RuntimeError("le serveur de démonstration n'a pas démarré")
-        yield line.split(" sur ")[1].split()[0]
-    finally:
-        process.terminate()
-        process.wait(_READY_SECONDS)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:  # noqa: S603 - our own
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            if " sur " not in line:
+                raise RuntimeError("le serveur de démonstration n'a pas démarré")
+            yield line.split(" sur ")[1].split()[0]
+        finally:
+            process.terminate()
+            process.wait(_STOP_SECONDS)
 
 
 def _ingest(client: Any, folder: Path, scratch: Path) -> list[str]:
@@ -113,7 +113,7 @@ def _ingest(client: Any, folder: Path, scratch: Path) -> list[str]:
 
 def _held_months(client: Any, nir: str) -> dict[str, int]:
     answer = client.list_resource_records(nir=nir)
-    return {f"{m.mois.year}-{m.mois.month:02d}": m.montant_net_social_cents for m in answer.months}
+    return {f"{m.mois.year}-{m.mois.month:02d}": m.montant_net_social_cents for m in answer}
 
 
 def _declare(client: Any, folder: Path) -> list[str]:

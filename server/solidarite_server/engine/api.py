@@ -310,6 +310,8 @@ def _steps(
         if kind in (S_DEBUT_RSA, S_DEBUT_PPA) or kind == S_ARRONDI:
             continue
         amount = Decimal(repr(cents)).quantize(Decimal("0.0001"))
+        if not amount:
+            continue
         remaining -= amount
         steps.append(_step(int(kind), amount, int(place), int(person), first, context, rsa=rsa))
     if remaining:

@@ -1,0 +1,116 @@
+"""OpenFisca-France 176.1.8 as a yardstick: 5,000 households with its answers (docs/ecarts-openfisca.md).
+
+The file holds inputs and numbers, no code. The oracle computes in 32-bit floats: its cents are compared within 0.01 €.
+"""
+
+import gzip
+import json
+from collections import Counter
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from solidarite_server.engine import Case, columns_from, compute_columns, compute_many, explain
+from solidarite_server.engine.oracle_cases import case_from
+from solidarite_server.legislation import LegislationOptions
+
+from tests.rules.causes import causes_of
+
+CASES = Path(__file__).parent / "data" / "oracle-cases.jsonl.gz"
+TOLERANCE = 0.01 + 0.005
+"""0.01 €, plus the half cent that our rounding takes and the oracle's does not."""
+
+
+@cache
+def cases() -> list[dict[str, Any]]:
+    with gzip.open(CASES, "rt", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+@cache
+def households() -> list[Any]:
+    return [case_from(case) for case in cases()]
+
+
+def test_under_the_oracle_s_simplifications_every_case_agrees():
+    found = compute_many(households(), options=LegislationOptions.openfisca())
+    apart = [
+        (case["id"], name, ours / 100, case["expected"][name])
+        for case, due in zip(cases(), found, strict=True)
+        for name, ours in (
+            ("rsa", due.rsa_cents),
+            ("ppa", due.ppa_cents),
+            ("ppa_nette_crds", due.ppa_nette_crds_cents),
+        )
+        if abs(ours / 100 - case["expected"][name]) > TOLERANCE
+    ]
+    assert apart == []
+
+
+def test_under_the_oracle_s_simplifications_the_monthly_primes_agree():
+    for case, (foyer, ressources, mois) in list(zip(cases(), households(), strict=True))[::10]:
+        due = explain(foyer, ressources, mois, options=LegislationOptions.openfisca())
+        if not due.entitlement.ppa_cents:
+            continue
+        monthly: Counter[str] = Counter()
+        for step in due.ppa_steps:
+            if step.mois is not None:
+                monthly[str(step.mois)] += float(step.amount_cents) * 3 / 100
+        for month, expected in case["expected"]["ppa_detail"]["months"].items():
+            assert abs(monthly[month] - expected["prime"]) < 0.01, (case["id"], month)
+
+
+def test_under_the_law_every_difference_has_a_named_cause():
+    law = compute_many(households(), options=LegislationOptions.law())
+    unexplained = []
+    for case, household, due in zip(cases(), households(), law, strict=True):
+        expected = case["expected"]
+        differs = {
+            name
+            for name, ours in (("rsa", due.rsa_cents), ("ppa", due.ppa_cents))
+            if abs(ours / 100 - expected[name]) > TOLERANCE
+        }
+        if differs and not causes_of(household, differs):
+            unexplained.append((case["id"], sorted(differs)))
+    assert unexplained == []
+
+
+def test_the_steps_of_each_benefit_add_up_to_it():
+    for foyer, ressources, mois in households()[::7]:
+        found = explain(foyer, ressources, mois)
+        for steps, cents in (
+            (found.rsa_steps, found.entitlement.rsa_cents),
+            (found.ppa_steps, found.entitlement.ppa_cents),
+        ):
+            assert sum((step.amount_cents for step in steps), Decimal(0)) == cents
+            assert all(step.label and step.article for step in steps)
+
+
+def test_explaining_gives_the_amounts_of_computing():
+    few = households()[::50]
+    assert [explain(*household).entitlement for household in few] == compute_many(few)
+
+
+def test_the_answer_does_not_depend_on_the_size_of_the_batch():
+    options = LegislationOptions.law()
+    laid = [Case(foyer, ressources, mois, mois) for foyer, ressources, mois in households()[:1000]]
+    whole = compute_columns(columns_from(laid, options), options)
+    for size in (1, 7):
+        part = laid[: 300 if size == 7 else 60]
+        pieces = [
+            compute_columns(columns_from(part[i : i + size], options), options) for i in range(0, len(part), size)
+        ]
+        assert [c for piece in pieces for c in piece.rsa_cents.tolist()] == whole.rsa_cents[: len(part)].tolist()
+        assert [c for piece in pieces for c in piece.ppa_cents.tolist()] == whole.ppa_cents[: len(part)].tolist()
+
+
+def test_the_answer_does_not_depend_on_how_an_amount_is_split():
+    from dataclasses import replace
+
+    few = households()[:500]
+    split = [
+        (foyer, [replace(r, montant_cents=part) for r in res for part in (r.montant_cents // 3, r.montant_cents - r.montant_cents // 3)], mois)
+        for foyer, res, mois in few
+    ]
+    assert compute_many(split) == compute_many(few)
