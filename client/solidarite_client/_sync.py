@@ -466,7 +466,8 @@ class Upload:
                 if left <= 0:
                     return stalled(patience)
                 self.changed.wait(left)
-            return link.failure
+            # The service ends the stream once all is acknowledged: no failure, though nothing more can be sent on it.
+            return None if self.window.finished else link.failure
 
     def _connected(self) -> _Link:
         if self._link is None:

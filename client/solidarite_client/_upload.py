@@ -43,6 +43,11 @@ class Window:
         return self.journal.acknowledged == self.journal.count
 
     @property
+    def finished(self) -> bool:
+        """Whether all is acknowledged and nothing will be added."""
+        return self._filled and self.done
+
+    @property
     def awaiting(self) -> bool:
         """Whether batches are sent and not acknowledged."""
         return self._next > self.journal.acknowledged + 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import os
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -144,6 +145,8 @@ def _connect(
     tls_key: Path | None,
     allow_plaintext: bool,
 ) -> SolidariteClient:
+    # gRPC writes its own English lines on stderr when a server stops; our errors say it in French.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     # gRPC takes a third of a second to load: not for `--help`, and not before the server's workers are started.
     from solidarite_client._settings import ClientSettings, Tls
     from solidarite_client._sync import SolidariteClient

@@ -4,8 +4,8 @@
     <directory>/batches   a header, then the batches as they go on the wire, then END once all of them are there
     <directory>/acks      the acknowledgements received
 
-Each file is a series of frames: length, checksum, number of records, number of seals (four little-endian 32-bit
-integers), then the bytes. A batch is taken once it is on the disk (fsync). Acknowledgements are not forced to the
+Each file is a series of frames: length, checksum of the bytes, number of records, number of seals, checksum of these
+four (little-endian 32-bit integers), then the bytes. A batch is taken once it is on the disk (fsync). Acknowledgements are not forced to the
 disk: one that is lost is asked for again by sending its batch again, which changes nothing.
 
 The batches hold NIRs in clear: directory and files belong to their owner only, and are deleted once everything is
@@ -29,14 +29,15 @@ from solidarite.v1.resource_record_pb2 import StreamResourceRecordsRequest, Stre
 
 from solidarite_client._journal import IngestSummary, Tally, new_upload_id, numbered
 from solidarite_client._packing import records_in
-from solidarite_client.errors import SpoolBusy, SpoolDamaged, SpoolError
+from solidarite_client.errors import ServerFailure, SpoolBusy, SpoolDamaged, SpoolError
 
 try:
     import fcntl
 except ImportError:  # pragma: no cover - no advisory locks on this system
     fcntl = None  # type: ignore[assignment]
 
-_FRAME = struct.Struct("<IIII")
+_FRAME = struct.Struct("<IIIII")
+_FIELDS = struct.Struct("<IIII")
 _LONGEST_FRAME = 64 << 20
 _END = b"END"
 _FORMAT = "solidarite-spool-1"
@@ -186,7 +187,7 @@ class Spool:
         with self._guard:
             if self._tally.acknowledge(response):
                 payload = response.SerializeToString()
-                self._acks.write(_FRAME.pack(len(payload), zlib.crc32(payload), 0, 0) + payload)
+                self._acks.write(_frame(payload))
                 self._acks.flush()
 
     def rewind(self, sequence: int) -> None:
@@ -221,7 +222,7 @@ class Spool:
         """Append a frame; leave no half of it behind on failure. Returns where the payload stands."""
         try:
             self._batches.seek(self._end)
-            self._batches.write(_FRAME.pack(len(payload), zlib.crc32(payload), records, seals) + payload)
+            self._batches.write(_frame(payload, records, seals))
             self._batches.flush()
             if sync:
                 os.fsync(self._batches.fileno())
@@ -255,11 +256,16 @@ class Spool:
         for offset, payload, _, _ in _frames(self._acks):
             try:
                 self._tally.acknowledge(StreamResourceRecordsResponse.FromString(payload))
-            except DecodeError:
+            except (DecodeError, ServerFailure):  # not an answer, or one for a batch that is not there
                 raise _damaged(self.directory) from None
             end = offset + len(payload)
         os.ftruncate(self._acks.fileno(), end)
         self._acks.seek(end)
+
+
+def _frame(payload: bytes, records: int = 0, seals: int = 0) -> bytes:
+    fields = _FIELDS.pack(len(payload), zlib.crc32(payload), records, seals)
+    return fields + zlib.crc32(fields).to_bytes(4, "little") + payload
 
 
 def _frames(file: BinaryIO) -> Iterator[tuple[int, bytes, int, int]]:
@@ -271,13 +277,16 @@ def _frames(file: BinaryIO) -> Iterator[tuple[int, bytes, int, int]]:
         head = file.read(_FRAME.size)
         if len(head) < _FRAME.size:
             return
-        length, checksum, records, seals = _FRAME.unpack(head)
+        length, checksum, records, seals, own_checksum = _FRAME.unpack(head)
+        if zlib.crc32(head[: _FIELDS.size]) != own_checksum:
+            # A crash may leave zeros where its last write should be; anything else was changed afterwards.
+            if not any(head) and not any(file.read(_LONGEST_FRAME)):
+                return
+            raise _damaged(Path(file.name).parent)
         end = offset + _FRAME.size + length
-        payload = file.read(length) if length <= _LONGEST_FRAME and end <= size else b""
-        if length == 0 or len(payload) != length or zlib.crc32(payload) != checksum:
-            # Only the last write may be incomplete; a crash may also leave zeros where it should be.
-            file.seek(offset)
-            if end >= size or not any(file.read(min(size - offset, _LONGEST_FRAME))):
+        payload = file.read(length)
+        if len(payload) != length or zlib.crc32(payload) != checksum:
+            if end >= size:
                 return
             raise _damaged(Path(file.name).parent)
         yield offset + _FRAME.size, payload, records, seals

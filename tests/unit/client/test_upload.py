@@ -24,7 +24,10 @@ from solidarite_client import (
     SolidariteClient,
     Spool,
 )
+from solidarite_client._journal import MemoryJournal
+from solidarite_client._packing import batches
 from solidarite_client._retry import Backoff
+from solidarite_client._sync import Upload
 from solidarite_client.errors import (
     ClientClosed,
     InvalidRequest,
@@ -163,6 +166,20 @@ def test_an_error_that_no_attempt_will_cure_comes_out_at_once(run, service):
 def test_no_server_at_all_is_said_plainly(run):
     with pytest.raises(ServerUnreachable, match="le service ne répond pas"):
         run("127.0.0.1:1", "ingest", RECORDS, source_id="paie")
+
+
+def test_the_end_of_the_stream_after_the_last_acknowledgement_is_no_failure(service):
+    """However late the caller's thread looks: seen as a cut when the machine was busy."""
+    with SolidariteClient(service.address, FAST) as client:
+        upload = Upload(client, MemoryJournal("paie"), None)
+        for request in batches(RECORDS, limit=LIMIT, form="columns"):
+            upload.push(request)
+        with upload.changed:
+            upload.window.fill()
+            upload.changed.notify_all()
+        upload._link._thread.join()
+        assert_everything_once(service, upload.finish())
+        upload.close()
 
 
 def test_unacknowledged_batches_are_bounded(run, service):
