@@ -1,7 +1,7 @@
 """Generate the stubs of the contract beside their sources, or check that they are up to date.
 
-    python proto/generate.py           # writes
-    python proto/generate.py --check   # exits 1 when a file would change
+python proto/generate.py           # writes
+python proto/generate.py --check   # exits 1 when a file would change
 """
 
 from __future__ import annotations

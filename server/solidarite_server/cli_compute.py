@@ -45,7 +45,11 @@ def compute(
 
 def _open(path: Path, mode: str) -> IO[str]:
     if path.suffix == ".gz":
-        return gzip.open(path, mode, encoding="utf-8", compresslevel=1) if "w" in mode else gzip.open(path, mode, encoding="utf-8")  # type: ignore[return-value]
+        return (
+            gzip.open(path, mode, encoding="utf-8", compresslevel=1)
+            if "w" in mode
+            else gzip.open(path, mode, encoding="utf-8")
+        )  # type: ignore[return-value]
     return path.open(mode, encoding="utf-8")  # type: ignore[return-value]
 
 

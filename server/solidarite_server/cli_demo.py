@@ -97,7 +97,9 @@ def _ingest(client: Any, folder: Path, scratch: Path) -> list[str]:
             records += summary.records
             if summary.refused:
                 wrong.append(f"{name} : {summary.refused} enregistrements refusés")
-        shown = table(f"{title} ({len(names)} fichiers, {records} enregistrements)", "personne", *_MONTHS, amounts=_MONTHS)
+        shown = table(
+            f"{title} ({len(names)} fichiers, {records} enregistrements)", "personne", *_MONTHS, amounts=_MONTHS
+        )
         for person, expected in truth["stages"][stage].items():
             nir = truth["persons"][person]["nir13"]
             held = _held_months(client, nir)

@@ -19,7 +19,8 @@ class Settings(BaseSettings):
     """Where records, dossiers and declarations are kept: `sqlite:///PATH` or `postgresql://…`."""
     pseudonym_key_file: Path | None = None
     """File of the secret key that turns NIRs into pseudonyms, 32 bytes or more. Unset with SQLite: a key is made once
-    beside the database, readable by its owner only. It must outlive the database: without it no record finds its person."""
+    beside the database, readable by its owner only. It must outlive the database: without it no record finds its
+    person."""
     allow_plaintext: bool = False
     """Serve without TLS beyond loopback. Only behind something that encrypts."""
     reflection: bool = True

@@ -228,12 +228,11 @@ def warm_up() -> None:
     """Compile the rules, or load them from the cache: done at start, so that no request waits for it."""
     month = Month(2026, 11)
     groups = np.array([(month.index, month.index, 4, 4, 0)], GROUP_DTYPE)
-    compute_columns(
-        FoyerColumns(np.zeros(0, FOYER_DTYPE), np.zeros(0, PERSON_DTYPE), np.zeros(0, LINE_DTYPE), groups)
-    )
+    compute_columns(FoyerColumns(np.zeros(0, FOYER_DTYPE), np.zeros(0, PERSON_DTYPE), np.zeros(0, LINE_DTYPE), groups))
 
 
 _NO_TRACE = np.zeros((0, 4))
+
 
 def _run(
     columns: FoyerColumns, options: LegislationOptions, legislation: Legislation, trace: npt.NDArray[np.float64]

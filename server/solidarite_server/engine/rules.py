@@ -19,9 +19,6 @@ from solidarite_server.engine.columns import (
     ASF,
     ASPA,
     BATI,
-    CA_AGRICOLE,
-    CA_BNC,
-    CA_SERVICES_BIC,
     CA_VENTE,
     CAPITAUX_ANNEE,
     CAPITAUX_N2,
@@ -345,7 +342,7 @@ def ranger(sums, person, k, nature, cents, sort, dons, o):
         sums[PPA_PROFESSIONNEL, person, k] += cents
     elif kind == AAH or (o[O_INVALIDITE] and (nature == 31 or nature == 32)):
         sums[PPA_AAH, person, k] += cents
-    elif kind == AUTRE or kind == PPA_SEULE:
+    elif kind in (AUTRE, PPA_SEULE):
         sums[PPA_AUTRES, person, k] += cents
 
 
@@ -374,7 +371,7 @@ def annuels(sums, lines, first, last, rsa_first, ppa_first, option_ca, p, o):
                     sums[RSA_AUTRES, person, rsa_first + j] += cents * taux / 3.0
                 if ppa_first <= k < ppa_first + 3:
                     sums[PPA_PROFESSIONNEL, person, ppa_first + j] += cents * taux / 3.0
-        elif category == PROFIT or category == PROFIT_POSITIF:
+        elif category in (PROFIT, PROFIT_POSITIF):
             chosen = (category == PROFIT_POSITIF) == (o[O_BENEFICE_POSITIF] != 0)
             if chosen and not option_ca and not au_chiffre(lines, first, last, person, rsa_first, ppa_first):
                 for j in range(WINDOW):
@@ -482,7 +479,9 @@ def ouvre_majoration(foyer, persons, q, conjoint, declaration, k, p, o):
 
 
 @rule
-def compter_a_charge(foyer, exclus, persons, sums, conjoint, adultes, declaration, k, first, mayotte, base, moyennes, p, o, j):
+def compter_a_charge(
+    foyer, exclus, persons, sums, conjoint, adultes, declaration, k, first, mayotte, base, moyennes, p, o, j
+):
     """CASF R262-3: dependants of a month; who brings less than he or she earns is left out. Fills `exclus`."""
     n = 0
     candidats = 0
@@ -794,10 +793,7 @@ def ppa_exacte(foyer, persons, lines, first, last, sums, group, p, o, exclus, mo
         moyennes[r] = 0.0
         for k in range(start, start + 3):
             moyennes[r] += (
-                sums[PPA_PAIE, r, k]
-                + sums[PPA_PROFESSIONNEL, r, k]
-                + sums[PPA_AAH, r, k]
-                + sums[PPA_AUTRES, r, k]
+                sums[PPA_PAIE, r, k] + sums[PPA_PROFESSIONNEL, r, k] + sums[PPA_AAH, r, k] + sums[PPA_AUTRES, r, k]
             ) / 3.0
     total, majoree = 0.0, False
     for j in range(3):
@@ -836,12 +832,7 @@ def ppa_exacte(foyer, persons, lines, first, last, sums, group, p, o, exclus, mo
             ):
                 continue
             revenu = professionnels(sums, r, k, p, j, o)
-            recu = (
-                sums[PPA_PAIE, r, k]
-                + sums[PPA_PROFESSIONNEL, r, k]
-                + sums[PPA_AAH, r, k]
-                + sums[PPA_AUTRES, r, k]
-            )
+            recu = sums[PPA_PAIE, r, k] + sums[PPA_PROFESSIONNEL, r, k] + sums[PPA_AAH, r, k] + sums[PPA_AUTRES, r, k]
             autres += recu - revenu
             travail += revenu
             if revenu > 0:
@@ -860,9 +851,16 @@ def ppa_exacte(foyer, persons, lines, first, last, sums, group, p, o, exclus, mo
             note(trace, S_NON_OUVERT, k, -1, -mois / 3.0)
             mois = 0.0
         total += mois / 3.0
-    if code == 0 and not activite(persons, sums, group, conjoint, majoree_activite(
-        foyer, persons, lines, first, last, sums, group, conjoint, majoree, exclus, moyennes, p, o
-    ), mayotte, p, o):
+    if code == 0 and not activite(
+        persons,
+        sums,
+        group,
+        conjoint,
+        majoree_activite(foyer, persons, lines, first, last, sums, group, conjoint, majoree, exclus, moyennes, p, o),
+        mayotte,
+        p,
+        o,
+    ):
         code = 5
     if code == 0 and int(persons[0]["flags"]) & P_DETACHE:
         code = 6

@@ -63,7 +63,10 @@ STEPS = {
         "Ressources de la personne, moyenne des trois mois", "CASF R262-6, R262-7 II", "CSS R844-1"
     ),
     S_NEUTRALISATION_AUTRES: Step(
-        "Autres ressources interrompues, au-delà du montant d'une personne", "CASF R262-13", "", ("rsa.montant_forfaitaire",)
+        "Autres ressources interrompues, au-delà du montant d'une personne",
+        "CASF R262-13",
+        "",
+        ("rsa.montant_forfaitaire",),
     ),
     S_CLAUSE_TRANSITION: Step(
         "Premier examen de la réforme : moyenne de deux mois, plus faible", "Décret 2025-185", ""

@@ -195,4 +195,3 @@ def _keys(content: Any, required: set[str], optional: set[str], where: str) -> N
         raise LegislationError(f"{where}: missing {', '.join(sorted(missing))}")
     if unknown:
         raise LegislationError(f"{where}: unknown key {', '.join(sorted(map(str, unknown)))}")
-

@@ -93,9 +93,7 @@ def foyer(message: foyer_pb2.Foyer, field: str, pseudonym: Callable[[str], bytes
     membres = tuple(_membre(m, f"{field}.membres[{i}]", pseudonym) for i, m in enumerate(message.membres))
     _check_membres(membres, field)
     names = {membre.personne for membre in membres}
-    prestations = {
-        month(p.mois, f"{field}.prestations[{i}].mois"): p for i, p in enumerate(message.prestations)
-    }
+    prestations = {month(p.mois, f"{field}.prestations[{i}].mois"): p for i, p in enumerate(message.prestations)}
     for i, p in enumerate(message.prestations):
         _check_prestations(p, f"{field}.prestations[{i}]")
     return dossier.Foyer(
@@ -108,7 +106,9 @@ def foyer(message: foyer_pb2.Foyer, field: str, pseudonym: Callable[[str], bytes
             dossier.Logement(
                 debut=month(entry.debut, f"{field}.logements[{i}].debut"),
                 statut=enum(dossier.StatutLogement, entry.statut, f"{field}.logements[{i}].statut"),
-                personnes_non_comptees=_count(entry.personnes_non_comptees, f"{field}.logements[{i}].personnes_non_comptees"),
+                personnes_non_comptees=_count(
+                    entry.personnes_non_comptees, f"{field}.logements[{i}].personnes_non_comptees"
+                ),
             )
             for i, entry in enumerate(message.logements)
         ),
@@ -328,9 +328,7 @@ def _membre_to_proto(value: dossier.Membre) -> foyer_pb2.Membre:
         prefill_possible=value.pseudonyme is not None and value.nir_certifie,
     )
     for statut in value.statuts:
-        message.statuts.add(
-            statut=int(statut.statut), debut=day_to_proto(statut.debut), fin=_day_or_none(statut.fin)
-        )
+        message.statuts.add(statut=int(statut.statut), debut=day_to_proto(statut.debut), fin=_day_or_none(statut.fin))
     for interruption in value.interruptions:
         message.interruptions.add(
             nature=int(interruption.nature),
@@ -379,4 +377,15 @@ def _prestations_to_proto(value: dossier.Foyer, m: Month) -> foyer_pb2.Prestatio
     )
 
 
-__all__ = ["cents", "day", "enum", "foyer", "foyer_to_proto", "instant_to_proto", "instant_us", "month", "ressource", "text"]
+__all__ = [
+    "cents",
+    "day",
+    "enum",
+    "foyer",
+    "foyer_to_proto",
+    "instant_to_proto",
+    "instant_us",
+    "month",
+    "ressource",
+    "text",
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 
 from solidarite.v1 import common_pb2, declaration_pb2, entitlement_pb2
@@ -68,9 +68,7 @@ def changes(amendments: Sequence[declaration_pb2.Amendment]) -> list[Change]:
     return [_change(amendment, f"amendments[{place}]") for place, amendment in enumerate(amendments)]
 
 
-def case(
-    message: entitlement_pb2.ComputeEntitlementsRequest, prefix: str
-) -> tuple[Foyer, list[RessourceMois], Month]:
+def case(message: entitlement_pb2.ComputeEntitlementsRequest, prefix: str) -> tuple[Foyer, list[RessourceMois], Month]:
     """Read a household to compute; no NIR is needed, and one given is not kept."""
     foyer = convert.foyer(message.foyer, f"{prefix}foyer", lambda nir: nir.encode().ljust(16, b"\0")[:16])
     if len(message.ressources) > _MAX_RESSOURCES:
@@ -195,5 +193,3 @@ def _change(message: declaration_pb2.Amendment, field: str) -> Change:
     if kind == "removed_line_id":
         return Change("REMOVE", line_id=message.removed_line_id)
     raise InvalidRequest("Une confirmation, une rectification, un ajout ou un retrait est attendu.", field=field)
-
-

@@ -42,10 +42,7 @@ def batch(message: pb.StreamResourceRecordsRequest, pseudonyms: HmacPseudonymize
         raise InvalidRequest(
             f"Un lot compte au plus {limit} enregistrements.", field=form or "seals", reason=Reason.BATCH_TOO_LARGE
         )
-    if form == "columns":
-        records = _columns(message.columns, pseudonyms)
-    else:
-        records = _rows(message.records, pseudonyms)
+    records = _columns(message.columns, pseudonyms) if form == "columns" else _rows(message.records, pseudonyms)
     seals = tuple(_seal(seal, f"seals[{place}]") for place, seal in enumerate(message.seals))
     return Batch(message.source_id, message.upload_id, message.batch_sequence, records, seals)
 
@@ -90,9 +87,7 @@ def _document(message: pb.DocumentRef, field: str) -> None:
 
 
 def _rows(message: pb.ResourceRecordList, pseudonyms: HmacPseudonymizer) -> RecordColumns:
-    rows = [
-        _row(record, f"records.records[{place}]", pseudonyms) for place, record in enumerate(message.records)
-    ]
+    rows = [_row(record, f"records.records[{place}]", pseudonyms) for place, record in enumerate(message.records)]
     return np.array(rows, dtype=RECORD_DTYPE)
 
 
@@ -133,7 +128,6 @@ def _person(record: pb.ResourceRecord, field: str, pseudonyms: HmacPseudonymizer
     if not is_valid_nir(record.nir):
         raise InvalidRequest("Un NIR compte 13 caractères (Corse : 2A ou 2B).", field=f"{field}.nir")
     return pseudonyms.nir(record.nir)
-
 
 
 def _byte(value: int, field: str) -> int:

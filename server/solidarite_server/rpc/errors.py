@@ -44,7 +44,7 @@ _CODES: tuple[tuple[type[SolidariteError], int], ...] = (
 
 
 def status_of(error: SolidariteError) -> grpc.Status:
-    """The rich status of one of our errors: ErrorInfo, LocalizedMessage, and BadRequest or RetryInfo where they apply."""
+    """The rich status of one of our errors: ErrorInfo, LocalizedMessage, BadRequest or RetryInfo where they apply."""
     code = next((code for kind, code in _CODES if isinstance(error, kind)), code_pb2.INTERNAL)
     details = [
         error_details_pb2.ErrorInfo(reason=error.reason.value, domain=DOMAIN),

@@ -73,10 +73,14 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
                         yield response
                 except (asyncio.CancelledError, grpc.aio.AbortError):
                     raise
-                except Exception as error:  # noqa: BLE001 - the boundary: nothing unforeseen may pass
+                except Exception as error:
                     await _abort(context, method, error)
 
-            make = grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
+            make = (
+                grpc.stream_stream_rpc_method_handler
+                if handler.request_streaming
+                else grpc.unary_stream_rpc_method_handler
+            )
             return make(streaming, request_deserializer=decode, response_serializer=handler.response_serializer)
         inner = handler.unary_unary or handler.stream_unary
 
@@ -85,10 +89,12 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
                 return await inner(prepare(request), context)
             except (asyncio.CancelledError, grpc.aio.AbortError):
                 raise
-            except Exception as error:  # noqa: BLE001 - the boundary: nothing unforeseen may pass
+            except Exception as error:
                 await _abort(context, method, error)
 
-        make = grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
+        make = (
+            grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
+        )
         return make(single, request_deserializer=decode, response_serializer=handler.response_serializer)
 
 

@@ -65,7 +65,9 @@ class ResourceRecordServicer(resource_record_pb2_grpc.ResourceRecordServiceServi
         self._services = services
 
     async def StreamResourceRecords(  # noqa: N802 - the contract's name
-        self, requests: AsyncIterator[resource_record_pb2.StreamResourceRecordsRequest], context: grpc.aio.ServicerContext
+        self,
+        requests: AsyncIterator[resource_record_pb2.StreamResourceRecordsRequest],
+        context: grpc.aio.ServicerContext,
     ) -> AsyncIterator[resource_record_pb2.StreamResourceRecordsResponse]:
         # Acknowledgements leave in the order of the batches; the queue's bound stops reading when commits fall behind.
         waiting: asyncio.Queue[Any] = asyncio.Queue(_IN_FLIGHT_BATCHES)

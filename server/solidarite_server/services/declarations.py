@@ -18,7 +18,15 @@ from solidarite_server.domain.nature import NatureRessource
 from solidarite_server.engine import reference_quarter
 from solidarite_server.legislation import LegislationOptions
 from solidarite_server.ports import Clock, Store, StoredEvent
-from solidarite_server.prefill import Declaration, DeclarationState, Line, LineStatus, PersonPrefill, prefill, ressources_of
+from solidarite_server.prefill import (
+    Declaration,
+    DeclarationState,
+    Line,
+    LineStatus,
+    PersonPrefill,
+    prefill,
+    ressources_of,
+)
 from solidarite_server.services import codec
 from solidarite_server.services.entitlements import QuarterEntitlements, quarter_entitlements
 from solidarite_server.services.foyers import FoyerService
@@ -143,7 +151,9 @@ class DeclarationService:
         )
         return self.view(numero_allocataire, mois)
 
-    def submit(self, numero_allocataire: str, mois: Month, *, etag: str, request_id: str, explain: bool) -> DeclarationView:
+    def submit(
+        self, numero_allocataire: str, mois: Month, *, etag: str, request_id: str, explain: bool
+    ) -> DeclarationView:
         """Validate the declaration: its amounts are frozen for the three months of right (R262-4)."""
         if not self._replayed(numero_allocataire, mois, request_id):
             events = self._store.events(numero_allocataire, mois)
@@ -176,7 +186,11 @@ class DeclarationService:
         if seen.entitlements is not None:
             return seen.entitlements, False, ""
         foyer, _ = self._foyers.get(numero_allocataire, known_at_us=known_at_us)
-        return self._compute(foyer, seen.declaration, explain=explain), True, to_declare_by_hand(foyer, seen.declaration)
+        return (
+            self._compute(foyer, seen.declaration, explain=explain),
+            True,
+            to_declare_by_hand(foyer, seen.declaration),
+        )
 
     def _compute(self, foyer: Foyer, declaration: Declaration, *, explain: bool) -> QuarterEntitlements:
         return quarter_entitlements(
@@ -247,7 +261,9 @@ def _apply(declaration: Declaration, changes: Iterable[Change]) -> Declaration:
                 raise InvalidRequest("Seule une ligne ajoutée se retire.", field=f"{field}.removed_line_id")
             del lines[change.line_id]
         else:
-            raise InvalidRequest("Une confirmation, une rectification, un ajout ou un retrait est attendu.", field=field)
+            raise InvalidRequest(
+                "Une confirmation, une rectification, un ajout ou un retrait est attendu.", field=field
+            )
     ordered = tuple(sorted(lines.values(), key=lambda line: (line.mois, line.personne, line.nature)))
     return replace(declaration, lines=ordered, state=DeclarationState.EN_COURS)
 
@@ -286,9 +302,7 @@ def _added(declaration: Declaration, change: Change, field: str) -> Line:
     if change.nature is None or change.nature.known_to_caf:
         raise InvalidRequest("Une nature de ressource à déclarer est attendue.", field=f"{field}.nature")
     amount = _positive(change, field)
-    return Line(
-        change.personne, change.mois, change.nature, LineStatus.AJOUTE, amount, montant_declare_cents=amount
-    )
+    return Line(change.personne, change.mois, change.nature, LineStatus.AJOUTE, amount, montant_declare_cents=amount)
 
 
 def _positive(change: Change, field: str) -> int:

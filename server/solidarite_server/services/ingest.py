@@ -50,7 +50,9 @@ class IngestService:
         try:
             self._queue.put_nowait(waiting)
         except queue.Full:
-            raise Overloaded("Trop de lots attendent : réessayez dans un instant.", retry_after_seconds=_RETRY_SECONDS) from None
+            raise Overloaded(
+                "Trop de lots attendent : réessayez dans un instant.", retry_after_seconds=_RETRY_SECONDS
+            ) from None
         return waiting.future
 
     def close(self) -> None:
@@ -76,7 +78,7 @@ class IngestService:
     def _commit(self, group: list[_Waiting]) -> None:
         try:
             outcomes = self._store.append([waiting.batch for waiting in group])
-        except Exception as error:  # noqa: BLE001 - the writer must outlive whatever a store raises; callers see it
+        except Exception as error:
             for waiting in group:
                 waiting.future.set_exception(error)
             return

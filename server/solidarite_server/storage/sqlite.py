@@ -56,8 +56,7 @@ class SqliteStore:
         """Commit batches durably, all or none, and classify each record."""
         with self._transaction() as (connection, now, sequence):
             sources = self._source_ids(connection, {batch.source_id for batch in batches})
-            outcomes = [self._append(connection, batch, sources[batch.source_id], now, sequence) for batch in batches]
-        return outcomes
+            return [self._append(connection, batch, sources[batch.source_id], now, sequence) for batch in batches]
 
     def position(self, source_id: str, upload_id: str) -> int:
         """Highest batch sequence up to which every batch of the upload is durable."""
@@ -390,4 +389,6 @@ def _stored(
         if (first is None or record.mois_rattachement >= first) and (last is None or record.mois_rattachement <= last):
             effective = counts and version == newest[person, source, record_id] and record.mode is not Mode.ANNULATION
             found.append(StoredRecord(record, known_at, effective))
-    return sorted(found, key=lambda s: (s.record.person, s.record.mois_rattachement, s.record.record_id, s.record.version))
+    return sorted(
+        found, key=lambda s: (s.record.person, s.record.mois_rattachement, s.record.record_id, s.record.version)
+    )
