@@ -126,6 +126,8 @@ def _usage_error(error: Any, missing: Sequence[str]) -> str:
     if kind == "BadParameter":
         names = getattr(error.param, "opts", None)
         return f"valeur refusée pour {names[0]} : {error.message}" if names else str(error.message)
+    if kind == "BadOptionUsage":
+        return f"l'option {error.option_name} attend une valeur"
     if "No such command" in error.message:
         return "commande inconnue" + (f" ; {_SERVER_HINT}" if missing else "")
     return str(error.format_message())

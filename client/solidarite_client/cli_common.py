@@ -205,7 +205,9 @@ def month_name(year: int, month: int) -> str:
 
 def console() -> Console:
     """Where tables go. Made for each verb: tests and pipes replace stdout."""
-    return Console(highlight=False)
+    out = Console(highlight=False)
+    # A file or a pipe has no width: enough for our widest table, rather than the 80 columns of a narrow terminal.
+    return out if out.is_terminal else Console(highlight=False, width=140)
 
 
 def table(title: str, *columns: str, amounts: tuple[str, ...] = ()) -> Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,6 +25,20 @@ if TYPE_CHECKING:
     from solidarite.v1.entitlement_pb2 import BenefitEntitlement, ExplanationStep, MonthlyEntitlement
 
     from solidarite_client._sync import SolidariteClient
+
+
+# LineStatus of the contract, in the words of the household.
+_STATUSES = {
+    1: "prérempli",
+    2: "confirmé",
+    3: "rectifié, en vérification",
+    4: "rectification acceptée",
+    5: "rectification rejetée",
+    6: "rectification acceptée en partie",
+    7: "ajouté",
+    8: "à déclarer",
+    9: "connu de la Caf",
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -52,16 +66,11 @@ def prefill(
 
 def print_declaration(declaration: Declaration) -> None:
     """Show a declaration as tables: its lines, then what its reader should know."""
-    from solidarite.v1.declaration_pb2 import LineStatus
-
-    from solidarite_client.plain import short_name
-
     month = declaration.mois_declaration
     title = f"Déclaration de {month_name(month.year, month.month)}, dossier {declaration.numero_allocataire}"
     amounts = ("prérempli", "déclaré", "retenu")
     lines = table(title, "mois", "personne", "ressource", *amounts, "état", amounts=amounts)
     for line in declaration.lines:
-        status = short_name(LineStatus.DESCRIPTOR, LineStatus.Name(line.status)).lower().replace("_", " ")
         lines.add_row(
             month_name(line.mois.year, line.mois.month),
             line.personne,
@@ -69,9 +78,12 @@ def print_declaration(declaration: Declaration) -> None:
             euros(line.montant_prerempli_cents) if line.HasField("montant_prerempli_cents") else "",
             euros(line.montant_declare_cents) if line.HasField("montant_declare_cents") else "",
             euros(line.montant_retenu_cents),
-            status + (" (ramené à zéro)" if line.zeroed else ""),
+            _STATUSES.get(line.status, "") + (" (ramené à zéro)" if line.zeroed else ""),
         )
-    console().print(lines)
+    if declaration.lines:
+        console().print(lines)
+    else:
+        console().print(f"{title} : aucune ressource n'est préremplie.", markup=False)
     for person in declaration.persons:
         if not person.prefilled:
             console().print(f"{person.personne} : {person.message_fr}", markup=False)
@@ -130,6 +142,7 @@ def _print_explanations(months: list[MonthlyEntitlement]) -> None:
             steps = table(title, "étape", "montant", "texte", amounts=("montant",))
             for step in benefit.steps:
                 steps.add_row("  " * step.depth + _step_label(step), _step_amount(step), step.article)
+            steps.add_row("Dû", euros(benefit.montant_cents), "", style="bold")
             console().print(steps)
 
 
@@ -140,11 +153,18 @@ def _benefit_name(benefit: BenefitEntitlement) -> str:
 
 
 def _step_label(step: ExplanationStep) -> str:
-    where = f" ({month_name(step.mois.year, step.mois.month)})" if step.HasField("mois") else ""
-    return step.label + where
+    month = month_name(step.mois.year, step.mois.month) if step.HasField("mois") else ""
+    where = ", ".join(filter(None, (step.personne, month)))
+    return f"{step.label} ({where})" if where else step.label
 
 
 def _step_amount(step: ExplanationStep) -> str:
+    """Steps are not rounded yet: parts of a cent are shown where there are some, so that the lines add up."""
     if not step.amount_cents:
         return ""
-    return euros(int(Decimal(step.amount_cents).quantize(Decimal(1), ROUND_HALF_UP)))
+    cents = Decimal(step.amount_cents)
+    if cents == cents.to_integral_value():
+        return euros(int(cents))
+    whole, fraction = divmod(abs(int(cents * 100)), 10_000)
+    sign = "−" if cents < 0 else ""
+    return f"{sign}{whole:,}".replace(",", "\u202f") + f",{fraction:04d}\xa0€"

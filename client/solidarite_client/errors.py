@@ -39,6 +39,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 _DETAILS = "grpc-status-details-bin"
@@ -273,7 +274,10 @@ def decode(error: grpc.RpcError) -> CallError:
     """
     status = error.code() if isinstance(error, grpc.Call) or hasattr(error, "code") else grpc.StatusCode.UNKNOWN
     kind, message = _BY_STATUS.get(status, (ServerFailure, "le service a rencontré une erreur imprévue"))
-    return _from_details(_status_details(error), status, kind, message)
+    try:
+        return _from_details(_status_details(error), status, kind, message)
+    except DecodeError:  # a proxy's details, not ours
+        return kind(message, status=status)
 
 
 def _from_details(
@@ -300,12 +304,9 @@ def _from_details(
 
 
 def _status_details(error: Any) -> status_pb2.Status | None:
-    """The google.rpc.Status that came with the error, or None when none did or its bytes are not one."""
+    """The google.rpc.Status that came with the error, or None; DecodeError when its bytes are not one."""
     metadata = error.trailing_metadata() if hasattr(error, "trailing_metadata") else None
     for key, value in metadata or ():
         if key == _DETAILS:
-            try:
-                return status_pb2.Status.FromString(value)
-            except ValueError:  # protobuf's DecodeError is one
-                return None
+            return status_pb2.Status.FromString(value)
     return None

@@ -5,8 +5,9 @@
     <directory>/acks      the acknowledgements received
 
 Each file is a series of frames: length, checksum of the bytes, number of records, number of seals, checksum of these
-four (little-endian 32-bit integers), then the bytes. A batch is taken once it is on the disk (fsync). Acknowledgements are not forced to the
-disk: one that is lost is asked for again by sending its batch again, which changes nothing.
+four (little-endian 32-bit integers), then the bytes. A batch is taken once it is on the disk (fsync).
+Acknowledgements are not forced to the disk: one that is lost is asked for again by sending its batch again, which
+changes nothing.
 
 The batches hold NIRs in clear: directory and files belong to their owner only, and are deleted once everything is
 acknowledged.
