@@ -14,6 +14,7 @@ from solidarite_server.domain.foyer import Foyer, RessourceMois
 from solidarite_server.domain.month import Month
 from solidarite_server.engine import rules
 from solidarite_server.engine.columns import (
+    F_PLUSIEURS,
     FOYER_DTYPE,
     GROUP_DTYPE,
     LINE_DTYPE,
@@ -58,6 +59,7 @@ _SWITCHES = (
     "age_ppa_par_mois",
     "stagiaire_ouvre_rsa",
     "jeune_actif_apres_dix_huit_ans",
+    "majoration_ouvre_droit",
 )
 
 
@@ -255,6 +257,7 @@ def _run(
             np.array(ppa_tables),
             options_array(options),
             np.zeros((rules.SUMS, widest, WINDOW)),
+            np.zeros((rules.PRESTATIONS, WINDOW)),
             np.zeros((3, widest), dtype=np.bool_),
             np.zeros(widest),
             out,
@@ -279,7 +282,7 @@ def _rounded(
     groups = columns.foyers["group"]
     rsa, ppa = _cents(out[:, 0]), _cents(out[:, 2])
     rate = columns.foyers["sanction"].astype(np.float64) * options.sanctions
-    rate = np.where(columns.foyers["persons"] > 1, np.minimum(rate, plafond[groups]), rate)
+    rate = np.where(columns.foyers["flags"] & F_PLUSIEURS, np.minimum(rate, plafond[groups]), rate)
     net = _cents(out[:, 2] * (1 - crds[groups])) if options.crds else ppa
     return EntitlementColumns(
         rsa, _cents(rsa * (100 - rate) / 100), ppa, net, out[:, 1].astype(np.int64), out[:, 3].astype(np.int64)

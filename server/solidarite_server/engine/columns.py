@@ -26,6 +26,8 @@ from solidarite_server.domain.foyer import (
     Zone,
 )
 from solidarite_server.domain.month import Month, ReferenceQuarter
+from solidarite_server.engine.natures import RANG
+from solidarite_server.legislation import load_legislation
 from solidarite_server.legislation.options import Fenetre, LegislationOptions
 
 WINDOW = 9
@@ -51,7 +53,7 @@ FOYER_DTYPE = np.dtype(
         ("flags", "u1"),  # F_…
     ]
 )
-F_MAYOTTE, F_TRANSITION, F_OPTION_CA = 1, 2, 4
+F_MAYOTTE, F_TRANSITION, F_OPTION_CA, F_PLUSIEURS = 1, 2, 4, 8
 
 PERSON_DTYPE = np.dtype(
     [
@@ -66,7 +68,7 @@ PERSON_DTYPE = np.dtype(
         ("titre_annees", "u1"),
         ("heures", "<i2"),
         ("flags", "<u2"),  # P_…
-        ("interrompues", "<u8"),  # bit of each nature interrupted for certain (nature code, 1 to 63)
+        ("interrompues", "<u8"),  # bit RANG[nature] of each nature interrupted for certain
     ]
 )
 P_ETUDIANT, P_APPRENTI, P_STAGIAIRE, P_CONGE, P_DETACHE = 1, 2, 4, 8, 16
@@ -168,7 +170,8 @@ def columns_from(cases: Iterable[Case], options: LegislationOptions) -> FoyerCol
                 next((s.taux_suspension_pour_cent for s in foyer.sanctions if s.mois == case.mois_droit), 0),
                 (F_MAYOTTE if foyer.zone is Zone.MAYOTTE else 0)
                 | (F_TRANSITION if _transition(foyer, declaration) else 0)
-                | (F_OPTION_CA if foyer.option_chiffre_affaires else 0),
+                | (F_OPTION_CA if foyer.option_chiffre_affaires else 0)
+                | (F_PLUSIEURS if foyer.sanctions and _plusieurs(case) else 0),
             )
         )
         persons.extend(_person(m, case) for m in membres)
@@ -189,6 +192,21 @@ def ordered(foyer: Foyer) -> list[Membre]:
 def _transition(foyer: Foyer, declaration: Month) -> bool:
     start = _MSA_RSA_DEBUT if foyer.regime is Regime.MSA else _CAF_DEBUT
     return foyer.premier_examen_reforme and start <= declaration <= start + 2
+
+
+def _plusieurs(case: Case) -> bool:
+    """Whether more than one person lives in the household in the month of right (cap of a sanction)."""
+    day, examen = case.mois_droit.last_day, case.mois_declaration.first_day
+    limit = 12 * load_legislation().value("foyer.age_a_charge", case.mois_droit)
+    return any(
+        m.present_on(examen)
+        if m.role is Role.CONJOINT
+        else m.role is not Role.ALLOCATAIRE
+        and m.present_on(day)
+        and not m.autonomie_financiere
+        and case.mois_droit.index - (m.date_naissance.year * 12 + m.date_naissance.month - 1) < limit
+        for m in case.foyer.membres
+    )
 
 
 def _isolement(foyer: Foyer, declaration: Month) -> tuple[int, int]:
@@ -238,7 +256,7 @@ def _person(membre: Membre, case: Case) -> tuple[int, ...]:
     interrompues = 0
     for entry in membre.interruptions:
         if entry.date_interruption <= examen and not entry.revenu_remplacement and not entry.demission_ecartee:
-            interrompues |= 1 << min(int(entry.nature), 63)
+            interrompues |= 1 << int(RANG[entry.nature])
     since = membre.titre_sejour_depuis
     droit = case.mois_droit.first_day
     titre = 0 if since is None else droit.year - since.year - ((droit.month, droit.day) < (since.month, since.day))

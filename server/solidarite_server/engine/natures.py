@@ -70,9 +70,18 @@ def _table(kinds: dict[int, tuple[N, ...]]) -> np.ndarray[tuple[int], np.dtype[n
 
 TRAITEMENT = _table(_KINDS)
 NEUTRALISABLE = _table(
-    {1: (*_KINDS[PAIE], *_KINDS[PROFESSIONNEL], *_KINDS[MALADIE], N.CHOMAGE, N.SECURISATION_PROFESSIONNELLE)}
+    {
+        1: (
+            *_KINDS[PAIE],
+            *_KINDS[PROFESSIONNEL],
+            N.CHOMAGE,
+            N.SECURISATION_PROFESSIONNELLE,
+            N.ALLOCATION_SOLIDARITE_SPECIFIQUE,
+        )
+    }
 )
-"""Natures ignored whole when interrupted (R262-13 first paragraph); the others within the amount for one person."""
+"""Natures ignored whole when interrupted (R262-13): work and unemployment; sick pay while it is work income. The others
+are ignored within the amount for one person."""
 REMPLACE = _table(
     {1: (N.CHOMAGE, N.RETRAITE, N.INVALIDITE, *_KINDS[MALADIE], N.IJSS_MATERNITE, N.IJSS_PATERNITE, N.IJSS_ADOPTION)}
 )
@@ -81,3 +90,8 @@ MINIMA_SOCIAUX = _table(
     {1: (N.AAH, N.COMPLEMENT_AAH, N.ALLOCATION_SOLIDARITE_SPECIFIQUE, N.ALLOCATION_SUPPLEMENTAIRE_INVALIDITE)}
 )
 """Natures that the shortcut of OpenFisca never neutralises."""
+
+
+RANG = np.zeros(128, dtype=np.uint8)
+"""Place of each nature among all of them, below 64: a set of natures fits in one integer."""
+RANG[list(N)] = range(len(N))

@@ -58,6 +58,7 @@ from solidarite_server.engine.natures import (
     PAIE,
     PPA_SEULE,
     PROFESSIONNEL,
+    RANG,
     REMPLACE,
     TRAITEMENT,
 )
@@ -122,7 +123,8 @@ except ImportError:  # the same cents, slowly
     O_AGE_PPA_PAR_MOIS,
     O_STAGIAIRE,
     O_JEUNE_APRES,
-) = range(26)
+    O_MAJORATION_OUVRE,
+) = range(27)
 
 # Sums by person and month, rows of the scratch array.
 (
@@ -135,11 +137,12 @@ except ImportError:  # the same cents, slowly
     PPA_AUTRES,
 ) = range(7)
 SUMS = 7
+PRESTATIONS = NON_COMPTEES - AF + 1
 
 COMPTEE, AU_DELA, IGNOREE = range(3)
-SALAIRE = 1
+SALAIRE, NON_SALARIE, MICRO_ENTREPRISE = 1, 50, 51
 
-MAX_PERSONS = 40
+SANS_ENFANT = 9999
 ALLOCATAIRE, CONJOINT, ENFANT = 1, 2, 3
 ASF_DEUX_PARENTS = 2
 NATURE_MAX = 69
@@ -209,9 +212,12 @@ def bonification(revenu, mayotte, p, j):
     bas, haut = p[P.BONUS_PLANCHER, j], p[P.BONUS_PLAFOND, j]
     if mayotte:
         bas, haut = p[P.MAYOTTE_PLANCHER, j], p[P.MAYOTTE_PLAFOND, j]
+    maximum = p[P.BONUS_MAX, j]
+    if mayotte:
+        maximum = arrondi(p[P.BONUS_TAUX, j] * p[P.PPA_BASE, j] * p[P.MAYOTTE_PART, j])
     smic = p[P.SMIC, j]
     part = (revenu - bas * smic) / ((haut - bas) * smic)
-    return p[P.BONUS_MAX, j] * min(1.0, max(0.0, part))
+    return maximum * min(1.0, max(0.0, part))
 
 
 @rule
@@ -223,7 +229,7 @@ def bit(mask, k):
 @rule
 def interrompue(person, nature):
     """CASF R262-13: whether the dossier holds the interruption of this resource for certain."""
-    return nature < 63 and (int(person["interrompues"]) >> nature) & 1 == 1
+    return (int(person["interrompues"]) >> int(RANG[nature])) & 1 == 1
 
 
 @rule
@@ -270,7 +276,10 @@ def neutralisation(persons, lines, i, stop, first, last, person, nature, declara
     if not o[O_NEUTRALISATION_AUTO]:
         if not interrompue(persons[person], nature):
             return COMPTEE
-        return IGNOREE if NEUTRALISABLE[nature] else AU_DELA
+        entiere = NEUTRALISABLE[nature] != 0
+        if TRAITEMENT[nature] == MALADIE:
+            entiere = maladie_professionnelle(lines, first, last, persons[person], declaration, person, k, p, o)
+        return IGNOREE if entiere else AU_DELA
     # Shortcut of OpenFisca, which looks at the amounts of M-1 and M.
     if MINIMA_SOCIAUX[nature] or not interruption_constatee(lines, i, stop):
         return COMPTEE
@@ -285,7 +294,7 @@ def neutralisation(persons, lines, i, stop, first, last, person, nature, declara
 
 
 @rule
-def additionner(sums, persons, lines, first, last, declaration, dons, p, o):
+def additionner(sums, persons, lines, first, last, declaration, dons, base, p, o):
     """Sum the resources by person and month, each nature as the law counts it; negative months count for 0.
 
     CASF R262-6, R262-7 III, R262-11 and R262-13; CSS R844-1, R844-5, L842-4.
@@ -302,7 +311,7 @@ def additionner(sums, persons, lines, first, last, declaration, dons, p, o):
             for n in range(i, stop):
                 k = lines[n]["mois"]
                 sort = neutralisation(persons, lines, i, stop, first, last, person, nature, declaration, k, p, o)
-                ranger(sums, person, k, nature, float(lines[n]["cents"]), sort, dons, o)
+                ranger(sums, person, k, nature, float(lines[n]["cents"]), sort, dons, base, o)
                 if TRAITEMENT[nature] == MALADIE:
                     pro = maladie_professionnelle(lines, first, last, persons[person], declaration, person, k, p, o)
                     cents = float(lines[n]["cents"])
@@ -316,7 +325,7 @@ def additionner(sums, persons, lines, first, last, declaration, dons, p, o):
 
 
 @rule
-def ranger(sums, person, k, nature, cents, sort, dons, o):
+def ranger(sums, person, k, nature, cents, sort, dons, base, o):
     """Put one amount where each benefit counts it."""
     kind = TRAITEMENT[nature]
     if kind == AUCUN or kind == 0:
@@ -329,15 +338,14 @@ def ranger(sums, person, k, nature, cents, sort, dons, o):
         return
     if o[O_NEGATIFS]:
         cents = max(0.0, cents)
-    if kind == DONS:
-        if dons:
-            sums[RSA_AUTRES, person, k] += cents
-        return
-    if kind != PPA_SEULE:
+    if kind != PPA_SEULE and (kind != DONS or dons):
         if sort == COMPTEE:
             sums[RSA_AUTRES, person, k] += cents
-        elif sort == AU_DELA:
+        elif sort == AU_DELA and o[O_NEUTRALISATION_AUTO]:
             sums[RSA_NEUTRALISABLE, person, k] += cents
+        elif sort == AU_DELA:
+            # R262-13: an interrupted resource of another kind counts beyond the amount for one person, each month.
+            sums[RSA_AUTRES, person, k] += max(0.0, cents - base)
     if kind == PROFESSIONNEL:
         sums[PPA_PROFESSIONNEL, person, k] += cents
     elif kind == AAH or (o[O_INVALIDITE] and (nature == 31 or nature == 32)):
@@ -347,7 +355,7 @@ def ranger(sums, person, k, nature, cents, sort, dons, o):
 
 
 @rule
-def annuels(sums, lines, first, last, rsa_first, ppa_first, option_ca, p, o):
+def annuels(sums, persons, lines, first, last, rsa_first, ppa_first, option_ca, p, o):
     """Yearly facts by month: capital (CASF R132-1, CSS L842-4 5°) and self-employment (R262-19, CSS R845-1, R845-2)."""
     for i in range(first, last):
         category = lines[i]["category"]
@@ -366,17 +374,19 @@ def annuels(sums, lines, first, last, rsa_first, ppa_first, option_ca, p, o):
         elif category >= CA_VENTE:
             taux = 1.0 - p[P.ABATTEMENT_VENTE + category - CA_VENTE, 3]
             # One third of the quarter's turnover in each of its months.
+            arretee = interrompue(persons[person], MICRO_ENTREPRISE) and not o[O_NEUTRALISATION_AUTO]
             for j in range(3):
-                if rsa_first <= k < rsa_first + 3:
+                if rsa_first <= k < rsa_first + 3 and not arretee:
                     sums[RSA_AUTRES, person, rsa_first + j] += cents * taux / 3.0
                 if ppa_first <= k < ppa_first + 3:
                     sums[PPA_PROFESSIONNEL, person, ppa_first + j] += cents * taux / 3.0
         elif category in (PROFIT, PROFIT_POSITIF):
             chosen = (category == PROFIT_POSITIF) == (o[O_BENEFICE_POSITIF] != 0)
             if chosen and not option_ca and not au_chiffre(lines, first, last, person, rsa_first, ppa_first):
+                arretee = interrompue(persons[person], NON_SALARIE) and not o[O_NEUTRALISATION_AUTO]
                 for j in range(WINDOW):
                     # The profit of the shortcut is that of each month for the prime, of M for the RSA.
-                    if k < 0 or k == WINDOW - 1:
+                    if (k < 0 or k == WINDOW - 1) and not arretee:
                         sums[RSA_AUTRES, person, j] += cents / 12.0
                     if k < 0 or k == j:
                         sums[PPA_PROFESSIONNEL, person, j] += cents / 12.0
@@ -406,14 +416,21 @@ def au_chiffre(lines, first, last, person, rsa_first, ppa_first):
 
 
 @rule
-def du_mois(lines, first, last, category, k):
-    """Amount of a household line in a month, in cents."""
+def ranger_foyer(lines, first, last, versees):
+    """Lay the lines of the household out by category and month, in cents, once for both benefits."""
+    for a in range(PRESTATIONS):
+        for k in range(WINDOW):
+            versees[a, k] = 0.0
     for i in range(first, last):
         if lines[i]["person"] >= 0:
             break
-        if lines[i]["category"] == category and lines[i]["mois"] == k:
-            return float(lines[i]["cents"])
-    return 0.0
+        versees[lines[i]["category"] - AF, lines[i]["mois"]] = float(lines[i]["cents"])
+
+
+@rule
+def du_mois(versees, category, k):
+    """Amount of a household line in a month, in cents."""
+    return versees[category - AF, k]
 
 
 @rule
@@ -452,7 +469,7 @@ def residence(person, majoree, p, o):
     if person["nationalite"] == 1:
         return True
     if person["nationalite"] == 2:
-        return flags & P_DROIT_UE != 0 or (majoree and flags & P_REGULIER != 0)
+        return flags & P_DROIT_UE != 0 or (o[O_MAJORATION_OUVRE] and majoree)
     if person["titre_annees"] >= p[P.TITRE_ANNEES, 3] or flags & P_DISPENSE:
         return True
     return majoree and flags & P_REGULIER != 0
@@ -468,23 +485,48 @@ def conjoint_de(persons):
 
 
 @rule
-def ouvre_majoration(foyer, persons, q, conjoint, declaration, k, p, o):
-    """Whether this child alone would open the majoration (shortcut of OpenFisca for R262-3)."""
-    if conjoint >= 0 or not bit(foyer["isole"], k):
+def majoration(foyer, persons, conjoint, a_charge, benjamin, declaration, k, p, o):
+    """CASF L262-9 and R262-2, CSS D843-1: alone with a child or pregnant, for 12 months or until the child is 3.
+
+    `benjamin` is the age in months of the youngest child counted.
+    """
+    if conjoint >= 0 or (int(foyer["flags"]) & F_MAYOTTE and o[O_MAYOTTE]) or not bit(foyer["isole"], k):
+        return False
+    if bit(persons[0]["grossesse"], k):
+        return True
+    if a_charge == 0:
         return False
     month, debut = declaration - 8 + k, foyer["isolement_debut"]
-    if debut <= month < debut + p[P.OF_ISOLEMENT_DUREE, 3] or bit(persons[0]["grossesse"], k):
-        return True
-    return age_mois(persons[q], declaration, k, o) < 12 * p[P.ISOLEMENT_AGE, 3]
+    duree = p[P.OF_ISOLEMENT_DUREE, 3] if o[O_ISOLEMENT_18] else p[P.ISOLEMENT_DUREE, 3]
+    return debut <= month < debut + duree or benjamin < 12 * p[P.ISOLEMENT_AGE, 3]
+
+
+@rule
+def coefficient(foyer, persons, conjoint, adultes, a_charge, benjamin, declaration, k, mayotte, p, j, o):
+    """CASF R262-1 and L262-9: the scale of the household, majored when it is due and larger."""
+    total = echelle(adultes, a_charge, mayotte, p, j)
+    if majoration(foyer, persons, conjoint, a_charge, benjamin, declaration, k, p, o):
+        total = max(total, echelle_majoree(a_charge, p, j))
+    return total
+
+
+@rule
+def cadet(persons, q, benjamin, declaration, k, o):
+    """Age in months of the youngest child once person q is counted."""
+    if persons[q]["role"] != ENFANT:
+        return benjamin
+    return min(benjamin, age_mois(persons[q], declaration, k, o))
 
 
 @rule
 def compter_a_charge(
     foyer, exclus, persons, sums, conjoint, adultes, declaration, k, first, mayotte, base, moyennes, p, o, j
 ):
-    """CASF R262-3: dependants of a month; who brings less than he or she earns is left out. Fills `exclus`."""
-    n = 0
-    candidats = 0
+    """CASF R262-3: dependants of a month; who earns as much as he or she brings is left out, in the dossier's order.
+
+    Fills `exclus`; returns how many are counted and the age in months of the youngest child among them.
+    """
+    n, benjamin, candidats = 0, SANS_ENFANT, 0
     for q in range(persons.shape[0]):
         exclus[q] = False
         if est_a_charge(persons[q], declaration, k, p, o):
@@ -493,64 +535,50 @@ def compter_a_charge(
         if persons[q]["role"] < ENFANT:
             continue
         if not est_a_charge(persons[q], declaration, k, p, o):
-            # Present but not a dependant (25 or older, self-supporting), or not there: outside the household.
+            # Not there, 25 or older, self-supporting: outside the household.
             exclus[q] = True
             continue
+        plus_jeune = cadet(persons, q, benjamin, declaration, k, o)
         if o[O_EXCLUSION]:
-            limite = (echelle(adultes, n + 1, mayotte, p, j) - echelle(adultes, n, mayotte, p, j)) * base
-            if moyennes[q] > 0 and moyennes[q] >= limite - SLACK:
-                exclus[q] = True
-                continue
+            sans = coefficient(foyer, persons, conjoint, adultes, n, benjamin, declaration, k, mayotte, p, j, o)
+            avec = coefficient(foyer, persons, conjoint, adultes, n + 1, plus_jeune, declaration, k, mayotte, p, j, o)
+            exclus[q] = moyennes[q] > 0 and moyennes[q] >= (avec - sans) * base - SLACK
         else:
-            limite = p[P.OF_ENFANT_PART, 3] * base
-            if candidats == 1 and ouvre_majoration(foyer, persons, q, conjoint, declaration, k, p, o):
-                limite = (p[P.ISOLEMENT_BASE, 3] - 1.0 + p[P.ISOLEMENT_ENFANT, 3]) * base
-            decalage = 8 - first
-            total = 0.0
-            for m in range(max(0, k - decalage), max(0, k - decalage + 3)):
-                total += sums[RSA_PAIE, q, m] + sums[RSA_AUTRES, q, m]
-            if total / 3.0 >= limite:
-                exclus[q] = True
-                continue
-        n += 1
-    return n
+            exclus[q] = exclu_au_forfait(
+                foyer, persons, sums, q, conjoint, candidats, plus_jeune, declaration, k, first, base, p, o
+            )
+        if not exclus[q]:
+            n += 1
+            benjamin = plus_jeune
+    return n, benjamin
 
 
 @rule
-def majoration(foyer, persons, exclus, conjoint, a_charge, declaration, k, p, o):
-    """CASF L262-9 and R262-2, CSS D843-1: alone with a child or pregnant, for 12 months or until the child is 3."""
-    if conjoint >= 0 or (int(foyer["flags"]) & F_MAYOTTE and o[O_MAYOTTE]):
-        return False
-    month = declaration - 8 + k
-    debut = foyer["isolement_debut"]
-    if not bit(foyer["isole"], k):
-        return False
-    enceinte = bit(persons[0]["grossesse"], k)
-    if a_charge == 0 and not enceinte:
-        return False
-    duree = p[P.OF_ISOLEMENT_DUREE, 3] if o[O_ISOLEMENT_18] else p[P.ISOLEMENT_DUREE, 3]
-    if enceinte or debut <= month < debut + duree:
-        return True
-    for q in range(persons.shape[0]):
-        if persons[q]["role"] >= ENFANT and not exclus[q]:
-            if age_mois(persons[q], declaration, k, o) < 12 * p[P.ISOLEMENT_AGE, 3]:
-                return True
-    return False
+def exclu_au_forfait(foyer, persons, sums, q, conjoint, candidats, benjamin, declaration, k, first, base, p, o):
+    """Shortcut of OpenFisca for R262-3: 40 % of the base, 71.2 % for the only child who opens the majoration."""
+    limite = p[P.OF_ENFANT_PART, 3] * base
+    if candidats == 1 and majoration(foyer, persons, conjoint, 1, benjamin, declaration, k, p, o):
+        limite = (p[P.ISOLEMENT_BASE, 3] - 1.0 + p[P.ISOLEMENT_ENFANT, 3]) * base
+    decalage = 8 - first
+    total = 0.0
+    for m in range(max(0, k - decalage), max(0, k - decalage + 3)):
+        total += sums[RSA_PAIE, q, m] + sums[RSA_AUTRES, q, m]
+    return total / 3.0 >= limite
 
 
 @rule
-def prestations(lines, first, last, persons, exclus, declaration, k, majoree, mayotte, p, o, j):
+def prestations(versees, persons, exclus, benjamin, majoree, mayotte, k, p, o, j):
     """CASF R262-10-1 and R262-11, CSS R844-4 and R844-5: family benefits counted in the month they are received."""
     bmaf = p[P.BMAF, j]
-    total = du_mois(lines, first, last, AF, k) + du_mois(lines, first, last, PREPARE, k)
-    total += du_mois(lines, first, last, ASPA, k)
-    ordinaire, hausse = du_mois(lines, first, last, CF, k), du_mois(lines, first, last, CF_MAJORATION, k)
+    total = du_mois(versees, AF, k) + du_mois(versees, PREPARE, k)
+    total += du_mois(versees, ASPA, k)
+    ordinaire, hausse = du_mois(versees, CF, k), du_mois(versees, CF_MAJORATION, k)
     if o[O_CF_EXCLUE]:
         hausse = 0.0
     elif not mayotte:
         hausse = min(hausse, max(0.0, p[P.CF_MAJORE, j] * bmaf - ordinaire))
     total += ordinaire + hausse
-    asf = du_mois(lines, first, last, ASF, k)
+    asf = du_mois(versees, ASF, k)
     if not mayotte:
         plafond = 0.0
         for q in range(persons.shape[0]):
@@ -559,14 +587,9 @@ def prestations(lines, first, last, persons, exclus, declaration, k, majoree, ma
                 plafond += (p[P.ASF_DEUX, j] if deux else p[P.ASF_UN, j]) * bmaf
         asf = min(asf, plafond)
     total += asf
-    paje = du_mois(lines, first, last, PAJE, k)
-    if o[O_PAJE] and paje > 0:
-        benjamin = 9999
-        for q in range(persons.shape[0]):
-            if persons[q]["role"] == ENFANT and not exclus[q]:
-                benjamin = min(benjamin, age_mois(persons[q], declaration, k, o))
-        if benjamin == 0 or (majoree and benjamin <= p[P.PAJE_MOIS, 3]):
-            paje = 0.0
+    paje = du_mois(versees, PAJE, k)
+    if o[O_PAJE] and (benjamin == 0 or (majoree and benjamin <= p[P.PAJE_MOIS, 3])):
+        paje = 0.0
     return total + paje
 
 
@@ -588,14 +611,14 @@ def condition_rsa(foyer, persons, conjoint, declaration, droit, majoree, p, o):
     if not residence(demandeur, majoree, p, o):
         if not (o[O_RESIDENCE_UN] and conjoint >= 0 and residence(persons[conjoint], False, p, o)):
             return 1
-    if majoree:
+    if majoree and o[O_MAJORATION_OUVRE]:
         return 0
     flags = int(demandeur["flags"])
     bars = P_ETUDIANT if o[O_STAGIAIRE] else P_ETUDIANT | P_STAGIAIRE
     partenaire = o[O_ETUDIANT_COMPTE] and conjoint >= 0 and int(persons[conjoint]["flags"]) & bars == 0
-    if flags & bars and not partenaire:
+    if flags & bars and not partenaire and not majoree:
         return 2
-    if flags & P_CONGE:
+    if flags & P_CONGE and not majoree:
         return 3
     if annees_au_premier(demandeur, droit) >= p[P.RSA_AGE, 3]:
         return 0
@@ -614,15 +637,9 @@ def condition_rsa(foyer, persons, conjoint, declaration, droit, majoree, p, o):
 
 
 @rule
-def neutralisees_comptees(sums, persons, exclus, k, base, o, start):
-    """CASF R262-13: other interrupted resources count only beyond the amount for one person, each month."""
+def neutralisees_comptees(sums, persons, exclus, base, start):
+    """Shortcut of OpenFisca for R262-13: beyond three times the base for the three months, person by person."""
     total = 0.0
-    if not o[O_NEUTRALISATION_AUTO]:
-        for r in range(persons.shape[0]):
-            if not exclus[r]:
-                total += sums[RSA_NEUTRALISABLE, r, k]
-        return max(0.0, total - base)
-    # Shortcut of OpenFisca: over the three months together, person by person.
     for r in range(persons.shape[0]):
         if not exclus[r]:
             trimestre = 0.0
@@ -641,7 +658,7 @@ def hors_foyer(persons, conjoint, exclus, r):
 
 
 @rule
-def rsa_exact(foyer, persons, lines, first, last, sums, group, p, o, exclus, moyennes, trace):
+def rsa_exact(foyer, persons, versees, sums, group, p, o, exclus, moyennes, trace):
     """CASF L262-2, R262-4 and R262-7: RSA of the month of right before rounding, cents.
 
     Mean of three montants intermédiaires: composition, housing and benefits of each month, other resources by their
@@ -661,21 +678,21 @@ def rsa_exact(foyer, persons, lines, first, last, sums, group, p, o, exclus, moy
     for j in range(3):
         k = start + j
         c = k if o[O_COMPOSITION] else 8
-        a_charge = compter_a_charge(
+        a_charge, benjamin = compter_a_charge(
             foyer, exclus[j], persons, sums, conjoint, adultes, declaration, c, start, mayotte, base, moyennes, p, o, 3
         )
-        majoree = majoration(foyer, persons, exclus[j], conjoint, a_charge, declaration, c, p, o)
+        majoree = majoration(foyer, persons, conjoint, a_charge, benjamin, declaration, c, p, o)
         forfait = echelle(adultes, a_charge, mayotte, p, 3) * base
         note(trace, S_MONTANT_FORFAITAIRE, k, -1, forfait / 3.0)
         if majoree:
             plus = max(0.0, echelle_majoree(a_charge, p, 3) * base - forfait)
             note(trace, S_MAJORATION, k, -1, plus / 3.0)
             forfait += plus
-        tetes = max(1, adultes + a_charge - int(du_mois(lines, first, last, NON_COMPTEES, c)))
-        aide = du_mois(lines, first, last, AIDE_LOGEMENT, c)
+        tetes = max(1, adultes + a_charge - int(du_mois(versees, NON_COMPTEES, c)))
+        aide = du_mois(versees, AIDE_LOGEMENT, c)
         logement = forfait_logement(tetes, bit(foyer["logement_plein"], c), aide, base, p, 3)
         note(trace, S_FORFAIT_LOGEMENT, k, -1, -logement / 3.0)
-        familiales = prestations(lines, first, last, persons, exclus[j], declaration, c, majoree, mayotte, p, o, 3)
+        familiales = prestations(versees, persons, exclus[j], benjamin, majoree, mayotte, c, p, o, 3)
         note(trace, S_PRESTATIONS, k, -1, -familiales / 3.0)
         mois = forfait - logement - familiales
         if o[O_PLANCHER_MENSUEL]:
@@ -712,22 +729,21 @@ def ressources_rsa(foyer, persons, sums, exclus, moyennes, conjoint, start, base
         if mois_comptes > 0 and moyennes[r] != 0:
             note(trace, S_RESSOURCES_PERSONNE, -1, r, -moyennes[r] * mois_comptes / 3.0)
             total += moyennes[r] * mois_comptes / 3.0
-    neutres = 0.0
-    for j in range(3):
-        neutres += neutralisees_comptees(sums, persons, exclus[j], start + j, base, o, start) / 3.0
-    if neutres > 0:
+    if o[O_NEUTRALISATION_AUTO]:
+        neutres = neutralisees_comptees(sums, persons, exclus[2], base, start)
         note(trace, S_NEUTRALISATION_AUTRES, -1, -1, -neutres)
-    total += neutres
+        total += neutres
     if o[O_TRANSITION] and int(foyer["flags"]) & F_TRANSITION and start == 4:
         # Décret 2025-185: the mean of M-3 and M-2 when it is lower than that of the three months.
         trois = deux = 0.0
         for r in range(persons.shape[0]):
+            derniers = 0.0
+            for k in range(start + 1, start + 3):
+                derniers += (sums[RSA_PAIE, r, k] + sums[RSA_AUTRES, r, k]) / 2.0
             for j in range(3):
                 if not hors_foyer(persons, conjoint, exclus[j], r):
-                    recu = sums[RSA_PAIE, r, start + j] + sums[RSA_AUTRES, r, start + j]
-                    trois += recu / 3.0
-                    if j > 0:
-                        deux += recu / 2.0
+                    trois += moyennes[r] / 3.0
+                    deux += derniers / 3.0
         if deux < trois:
             note(trace, S_CLAUSE_TRANSITION, -1, -1, trois - deux)
             total -= trois - deux
@@ -754,7 +770,7 @@ def majeur(persons, conjoint, month, p):
 @rule
 def activite(persons, sums, group, conjoint, majoree, mayotte, p, o):
     """CSS L842-1, L842-2: an adult at work, and a student, trainee or apprentice above 55 % of the SMIC each month."""
-    if majoree:
+    if majoree and o[O_MAJORATION_OUVRE]:
         return True
     start = 5 if o[O_TROIS_DERNIERS] else group["ppa_first"]
     droit = group["droit"]
@@ -774,13 +790,24 @@ def activite(persons, sums, group, conjoint, majoree, mayotte, p, o):
             total += revenu
             if revenu <= heures * p[P.SMIC, colonne] + SLACK:
                 chaque = False
-        if chaque or (total > 0 and flags & (P_ETUDIANT | P_APPRENTI | P_STAGIAIRE) == 0):
+        if chaque or (total > 0 and (majoree or flags & (P_ETUDIANT | P_APPRENTI | P_STAGIAIRE) == 0)):
             return True
     return False
 
 
 @rule
-def ppa_exacte(foyer, persons, lines, first, last, sums, group, p, o, exclus, moyennes, trace):
+def conjoint_compte_ppa(persons, sums, conjoint, start, p, o):
+    """CSS L842-2: the partner counts when resident, and not on leave unless at work in the quarter."""
+    if o[O_RESIDENCE_UN]:
+        return True
+    travail = 0.0
+    for j in range(3):
+        travail += professionnels(sums, conjoint, start + j, p, j, o)
+    return residence(persons[conjoint], False, p, o) and (int(persons[conjoint]["flags"]) & P_CONGE == 0 or travail > 0)
+
+
+@rule
+def ppa_exacte(foyer, persons, versees, sums, group, p, o, exclus, moyennes, trace):
     """CSS L842-3 and R843-1: prime d'activité of the month of right before rounding, cents.
 
     Mean of three monthly primes, everything read month by month. Returns (cents, code) as `rsa_exact`.
@@ -799,32 +826,28 @@ def ppa_exacte(foyer, persons, lines, first, last, sums, group, p, o, exclus, mo
     for j in range(3):
         k = start + j
         base = p[P.PPA_BASE, j] * (p[P.MAYOTTE_PART, j] if mayotte else 1.0)
-        adultes = 1
-        if conjoint >= 0 and (o[O_RESIDENCE_UN] or residence(persons[conjoint], False, p, o)):
-            adultes = 2
+        adultes = 2 if conjoint >= 0 and conjoint_compte_ppa(persons, sums, conjoint, start, p, o) else 1
         seuil = base if o[O_EXCLUSION] else p[P.RSA_BASE, j]
-        a_charge = compter_a_charge(
+        a_charge, benjamin = compter_a_charge(
             foyer, exclus[j], persons, sums, conjoint, adultes, declaration, k, start, mayotte, seuil, moyennes, p, o, j
         )
-        majoree = majoration(foyer, persons, exclus[j], conjoint, a_charge, declaration, k, p, o)
-        ouvert = False
-        if residence(persons[0], majoree, p, o) or (
+        majoree = majoration(foyer, persons, conjoint, a_charge, benjamin, declaration, k, p, o)
+        sejour = residence(persons[0], majoree, p, o) or (
             o[O_RESIDENCE_UN] and conjoint >= 0 and residence(persons[conjoint], False, p, o)
-        ):
-            code = 0
-            ouvert = True
-        if o[O_AGE_PPA_PAR_MOIS]:
-            ouvert = ouvert and majeur(persons, conjoint, declaration - 8 + k, p)
+        )
+        # One condition for the quarter, read at its last month; month by month for OpenFisca.
+        code = 0 if sejour or (o[O_AGE_PPA_PAR_MOIS] and code == 0) else 1
+        ouvert = not o[O_AGE_PPA_PAR_MOIS] or (sejour and majeur(persons, conjoint, declaration - 8 + k, p))
         forfait = echelle(adultes, a_charge, mayotte, p, j) * base
         note(trace, S_MONTANT_FORFAITAIRE, k, -1, forfait / 3.0)
         if majoree:
             plus = max(0.0, echelle_majoree(a_charge, p, j) * base - forfait)
             note(trace, S_MAJORATION, k, -1, plus / 3.0)
             forfait += plus
-        tetes = max(1, adultes + a_charge - int(du_mois(lines, first, last, NON_COMPTEES, k)))
-        aide = du_mois(lines, first, last, AIDE_LOGEMENT, k)
+        tetes = max(1, adultes + a_charge - int(du_mois(versees, NON_COMPTEES, k)))
+        aide = du_mois(versees, AIDE_LOGEMENT, k)
         logement = forfait_logement(tetes, bit(foyer["logement_plein"], k), aide, base, p, j)
-        familiales = prestations(lines, first, last, persons, exclus[j], declaration, k, majoree, mayotte, p, o, j)
+        familiales = prestations(versees, persons, exclus[j], benjamin, majoree, mayotte, k, p, o, j)
         travail = autres = bonus = 0.0
         for r in range(persons.shape[0]):
             if hors_foyer(persons, conjoint, exclus[j], r) and not (
@@ -856,14 +879,12 @@ def ppa_exacte(foyer, persons, lines, first, last, sums, group, p, o, exclus, mo
         sums,
         group,
         conjoint,
-        majoree_activite(foyer, persons, lines, first, last, sums, group, conjoint, majoree, exclus, moyennes, p, o),
+        majoree_activite(foyer, persons, sums, group, conjoint, majoree, exclus, moyennes, p, o),
         mayotte,
         p,
         o,
     ):
         code = 5
-    if code == 0 and int(persons[0]["flags"]) & P_DETACHE:
-        code = 6
     if code == 0:
         if total <= SLACK:
             code = 20
@@ -876,19 +897,19 @@ def ppa_exacte(foyer, persons, lines, first, last, sums, group, p, o, exclus, mo
 
 
 @rule
-def majoree_activite(foyer, persons, lines, first, last, sums, group, conjoint, majoree, exclus, moyennes, p, o):
+def majoree_activite(foyer, persons, sums, group, conjoint, majoree, exclus, moyennes, p, o):
     """Whether the majoration waives the condition on work: that of the last reference month, or of M for OpenFisca."""
     if not o[O_TROIS_DERNIERS]:
         return majoree
     declaration, base = group["declaration"], p[P.RSA_BASE, 3]
-    a_charge = compter_a_charge(
+    a_charge, benjamin = compter_a_charge(
         foyer, exclus[2], persons, sums, conjoint, 1, declaration, 8, group["ppa_first"], False, base, moyennes, p, o, 3
     )
-    return majoration(foyer, persons, exclus[2], conjoint, a_charge, declaration, 8, p, o)
+    return majoration(foyer, persons, conjoint, a_charge, benjamin, declaration, 8, p, o)
 
 
 @rule
-def calculer(foyers, all_persons, lines, groups, rsa_p, ppa_p, o, sums, exclus, moyennes, out, trace):
+def calculer(foyers, all_persons, lines, groups, rsa_p, ppa_p, o, sums, versees, exclus, moyennes, out, trace):
     """Compute every household: rows of `out` are exact RSA, code, exact PPA, code, in cents."""
     for i in range(foyers.shape[0]):
         foyer = foyers[i]
@@ -903,13 +924,17 @@ def calculer(foyers, all_persons, lines, groups, rsa_p, ppa_p, o, sums, exclus, 
         g = foyer["group"]
         group = groups[g]
         option_ca = int(foyer["flags"]) & F_OPTION_CA != 0
-        additionner(sums, persons, lines, first, last, group["declaration"], group["dons"] != 0, ppa_p[g], o)
-        annuels(sums, lines, first, last, group["rsa_first"], group["ppa_first"], option_ca, ppa_p[g], o)
+        base = rsa_p[g, P.RSA_BASE, 3]
+        if int(foyer["flags"]) & F_MAYOTTE and o[O_MAYOTTE]:
+            base *= rsa_p[g, P.MAYOTTE_PART, 3]
+        additionner(sums, persons, lines, first, last, group["declaration"], group["dons"] != 0, base, ppa_p[g], o)
+        annuels(sums, persons, lines, first, last, group["rsa_first"], group["ppa_first"], option_ca, ppa_p[g], o)
+        ranger_foyer(lines, first, last, versees)
         note(trace, 0, -1, -1, 0.0)
-        rsa, code = rsa_exact(foyer, persons, lines, first, last, sums, group, rsa_p[g], o, exclus, moyennes, trace)
+        rsa, code = rsa_exact(foyer, persons, versees, sums, group, rsa_p[g], o, exclus, moyennes, trace)
         out[i, 0], out[i, 1] = rsa, code
         note(trace, S_ARRONDI, -1, -1, arrondi(rsa) - rsa)
         note(trace, 1, -1, -1, 0.0)
-        ppa, code = ppa_exacte(foyer, persons, lines, first, last, sums, group, ppa_p[g], o, exclus, moyennes, trace)
+        ppa, code = ppa_exacte(foyer, persons, versees, sums, group, ppa_p[g], o, exclus, moyennes, trace)
         out[i, 2], out[i, 3] = ppa, code
         note(trace, S_ARRONDI, -1, -1, arrondi(ppa) - ppa)

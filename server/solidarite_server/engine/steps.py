@@ -108,8 +108,7 @@ MOTIFS = {
     2: "Un élève, un étudiant ou un stagiaire n'ouvre pas droit au RSA.",
     3: "Une personne en congé parental, sabbatique, sans solde ou en disponibilité n'ouvre pas droit au RSA.",
     4: "Le RSA est ouvert à 25 ans, avec un enfant né ou à naître, ou après 3 214 heures de travail en trois ans.",
-    5: "La prime d'activité demande un revenu professionnel dans les trois mois (au-delà d'un plancher pour un étudiant).",
-    6: "Un travailleur détaché n'ouvre pas droit à la prime d'activité.",
+    5: "La prime d'activité demande à un adulte un revenu professionnel (au-delà d'un plancher pour un étudiant).",
     20: "Les ressources du foyer dépassent le montant garanti.",
     21: "Le montant est inférieur au seuil de versement.",
 }
