@@ -166,6 +166,9 @@ class _Rate(ProgressColumn):
 def _progress() -> Iterator[Callable[[str], Callable[[IngestSummary], None]]]:
     """A bar for each file on stderr, where somebody is looking; the answer gives a file's callback."""
     errors = Console(stderr=True)
+    if not errors.is_terminal:
+        yield lambda name: lambda summary: None
+        return
     bars = Progress(
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
@@ -173,7 +176,6 @@ def _progress() -> Iterator[Callable[[str], Callable[[IngestSummary], None]]]:
         MofNCompleteColumn(),
         _Rate(),
         console=errors,
-        disable=not errors.is_terminal,
     )
 
     def show(name: str) -> Callable[[IngestSummary], None]:
