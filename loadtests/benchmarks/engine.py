@@ -18,7 +18,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-
 from solidarite_server.engine import Case, FoyerColumns, columns_from, compute_columns, explain, warm_up
 from solidarite_server.engine.oracle_cases import case_from
 from solidarite_server.legislation import LegislationOptions

@@ -41,6 +41,7 @@ def _month(text: str) -> Month:
         raise typer.BadParameter("attendu : un mois écrit AAAA-MM") from None
 
 
+_LATEST = Month(2026, 11)
 StoreUrl = Annotated[str, typer.Option("--store", metavar="URL", help="sqlite:///CHEMIN.")]
 At = Annotated[Month, typer.Option("--at", metavar="AAAA-MM", parser=_month, help="Mois de la valeur.")]
 Json = Annotated[bool, typer.Option("--json", help="Écrire du JSON plutôt qu'un tableau.")]
@@ -77,7 +78,7 @@ def serve(
 
 def show(
     path: Annotated[str, typer.Argument(metavar="PARAMÈTRE", help="Par exemple rsa.montant_forfaitaire.")] = "",
-    at: At = Month(2026, 11),
+    at: At = _LATEST,
     json: Json = False,
 ) -> int:
     """Montrer la valeur d'un paramètre un mois donné, avec son texte ; sans paramètre, tous."""

@@ -43,11 +43,15 @@ def demo() -> int:
 
     data = files("solidarite_server") / "demo_data"
     wrong: list[str] = []
-    with as_file(data) as folder, tempfile.TemporaryDirectory(prefix="solidarite-demo-") as scratch:
-        with running_server(Path(scratch)) as address, SolidariteClient(address) as client:
-            typer.echo(f"Serveur de démonstration sur {address}, magasin temporaire.\n")
-            wrong += _ingest(client, folder, Path(scratch))
-            wrong += _declare(client, folder)
+    with (
+        as_file(data) as folder,
+        tempfile.TemporaryDirectory(prefix="solidarite-demo-") as scratch,
+        running_server(Path(scratch)) as address,
+        SolidariteClient(address) as client,
+    ):
+        typer.echo(f"Serveur de démonstration sur {address}, magasin temporaire.\n")
+        wrong += _ingest(client, folder, Path(scratch))
+        wrong += _declare(client, folder)
     if wrong:
         for line in wrong:
             typer.echo(f"Écart : {line}", err=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -248,7 +249,8 @@ def _run(
     widest = max(1, int(columns.foyers["persons"].max(initial=0)))
     out = np.zeros((len(columns), 4))
     if len(columns.groups):
-        rules.calculer(
+        calculer: Any = rules.calculer  # untyped: numba infers its types
+        calculer(
             columns.foyers,
             columns.persons,
             columns.lines,

@@ -86,7 +86,8 @@ try:
 
     def rule(function: F) -> F:
         """Compile a rule; its article stands in the first line of its docstring."""
-        return njit(cache=True, nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
+        compiled: Any = njit(cache=True, nogil=True, error_model="numpy")(function)
+        return compiled  # type: ignore[no-any-return]
 
 except ImportError:  # the same cents, slowly
 
@@ -436,9 +437,15 @@ def du_mois(versees, category, k):
 @rule
 def age_mois(person, declaration, k, o):
     """Age in whole months on the last day of a month (R262-4); on its first day for OpenFisca."""
-    age = declaration - 8 + k - person["naissance"]
-    if o[O_AGE_AU_PREMIER] and person["jour"] > 1:
-        age -= 1
+    month = declaration - 8 + k
+    age = month - person["naissance"]
+    if o[O_AGE_AU_PREMIER]:
+        return age - (1 if person["jour"] > 1 else 0)
+    # Born on 29 February: the birthday has not come on 28 February of a common year.
+    annee = month // 12
+    bissextile = annee % 4 == 0 and (annee % 100 != 0 or annee % 400 == 0)
+    if person["jour"] == 29 and person["naissance"] % 12 == 1 and month % 12 == 1 and not bissextile:
+        return age - 1
     return age
 
 

@@ -136,7 +136,7 @@ class _NoDuplicates(yaml.SafeLoader):
     """Refuses a key written twice, which YAML would let win in silence."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         if len(set(keys)) != len(keys):
             raise LegislationError(f"line {node.start_mark.line + 1}: a key is written twice")
         return super().construct_mapping(node, deep)

@@ -85,6 +85,11 @@ def enum(kind: type[_E], value: int, field: str, default: _E | None = None) -> _
         raise InvalidRequest("Cette valeur n'est pas dans la liste du contrat.", field=field) from None
 
 
+def number(value: IntEnum) -> Any:
+    """The number of an enum, for a message: the stubs want a type that exists for type checkers only."""
+    return int(value)
+
+
 def foyer(message: foyer_pb2.Foyer, field: str, pseudonym: Callable[[str], bytes]) -> dossier.Foyer:
     """Read a dossier; each NIR becomes a pseudonym here and goes no further."""
     text(message.numero_allocataire, f"{field}.numero_allocataire", maximum=32)
@@ -151,13 +156,13 @@ def foyer_to_proto(value: dossier.Foyer) -> foyer_pb2.Foyer:
     message = foyer_pb2.Foyer(
         numero_allocataire=value.numero_allocataire,
         membres=[_membre_to_proto(membre) for membre in value.membres],
-        zone=int(value.zone),
-        regime=int(value.regime),
+        zone=number(value.zone),
+        regime=number(value.regime),
         departement=value.departement,
         logements=[
             foyer_pb2.Logement(
                 debut=month_to_proto(entry.debut),
-                statut=int(entry.statut),
+                statut=number(entry.statut),
                 personnes_non_comptees=entry.personnes_non_comptees,
             )
             for entry in value.logements
@@ -181,7 +186,7 @@ def foyer_to_proto(value: dossier.Foyer) -> foyer_pb2.Foyer:
             foyer_pb2.RessourceConnue(
                 personne=entry.personne,
                 mois=month_to_proto(entry.mois),
-                nature=int(entry.nature),
+                nature=number(entry.nature),
                 montant_cents=entry.montant_cents,
             )
             for entry in value.ressources_connues
@@ -306,12 +311,12 @@ def _membre(message: foyer_pb2.Membre, field: str, pseudonym: Callable[[str], by
 def _membre_to_proto(value: dossier.Membre) -> foyer_pb2.Membre:
     message = foyer_pb2.Membre(
         personne=value.personne,
-        role=int(value.role),
+        role=number(value.role),
         date_naissance=day_to_proto(value.date_naissance),
         nir_non_certifie=not value.nir_certifie,
         entree=_day_or_none(value.entree),
         sortie=_day_or_none(value.sortie),
-        nationalite=int(value.nationalite),
+        nationalite=number(value.nationalite),
         titre_sejour_depuis=_day_or_none(value.titre_sejour_depuis),
         dispense_residence=value.dispense_residence,
         sejour_irregulier=not value.sejour_regulier,
@@ -320,7 +325,7 @@ def _membre_to_proto(value: dossier.Membre) -> foyer_pb2.Membre:
         heures_travail_trois_ans=value.heures_travail_trois_ans,
         date_arret_travail=_day_or_none(value.date_arret_travail),
         autonomie_financiere=value.autonomie_financiere,
-        droit_asf=int(value.droit_asf),
+        droit_asf=number(value.droit_asf),
         livret_a_cents=value.livret_a_cents,
         epargne_non_productive_cents=value.epargne_non_productive_cents,
         valeur_locative_bati_cents=value.valeur_locative_bati_cents,
@@ -328,17 +333,19 @@ def _membre_to_proto(value: dossier.Membre) -> foyer_pb2.Membre:
         prefill_possible=value.pseudonyme is not None and value.nir_certifie,
     )
     for statut in value.statuts:
-        message.statuts.add(statut=int(statut.statut), debut=day_to_proto(statut.debut), fin=_day_or_none(statut.fin))
+        message.statuts.add(
+            statut=number(statut.statut), debut=day_to_proto(statut.debut), fin=_day_or_none(statut.fin)
+        )
     for interruption in value.interruptions:
         message.interruptions.add(
-            nature=int(interruption.nature),
+            nature=number(interruption.nature),
             date_interruption=day_to_proto(interruption.date_interruption),
             revenu_remplacement=interruption.revenu_remplacement,
             demission_ecartee=interruption.demission_ecartee,
         )
     for turnover in value.chiffre_affaires:
         message.chiffre_affaires.add(
-            mois=month_to_proto(turnover.mois), regime=int(turnover.regime), montant_cents=turnover.montant_cents
+            mois=month_to_proto(turnover.mois), regime=number(turnover.regime), montant_cents=turnover.montant_cents
         )
     for name in ("benefices_annuels", "revenus_locatifs", "revenus_capitaux"):
         for year, amount in sorted(getattr(value, name).items()):

@@ -29,7 +29,7 @@ def declaration(view: DeclarationView) -> declaration_pb2.Declaration:
         numero_allocataire=value.numero_allocataire,
         mois_declaration=convert.month_to_proto(value.mois_declaration),
         mois_reference=[convert.month_to_proto(month) for month in value.mois_reference],
-        state=int(value.state),
+        state=convert.number(value.state),
         etag=view.etag,
         persons=[
             declaration_pb2.PersonPrefill(
@@ -158,9 +158,9 @@ def _line(line: Line) -> declaration_pb2.DeclarationLine:
         line_id=line.line_id,
         personne=line.personne,
         mois=convert.month_to_proto(line.mois),
-        nature=int(line.nature),
+        nature=convert.number(line.nature),
         label_fr=line.nature.label,
-        status=int(line.status),
+        status=convert.number(line.status),
         montant_prerempli_cents=line.montant_prerempli_cents,
         montant_declare_cents=line.montant_declare_cents,
         montant_retenu_cents=line.montant_retenu_cents,

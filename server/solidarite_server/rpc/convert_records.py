@@ -55,14 +55,14 @@ def held_record(stored: StoredRecord) -> pb.HeldRecord:
         record_id=record.record_id,
         version=record.version,
         certified=record.certified,
-        flux_source=int(record.flux),
+        flux_source=convert.number(record.flux),
         declarant=record.declarant,
         numero_contrat=record.numero_contrat,
-        nature=int(record.nature),
+        nature=convert.number(record.nature),
         date_versement=convert.day_to_proto(record.date_versement),
         mois_rattachement=convert.month_to_proto(record.mois_rattachement),
         montant_net_social_cents=record.montant_net_social_cents,
-        mode=int(record.mode),
+        mode=convert.number(record.mode),
         known_at=convert.instant_to_proto(stored.known_at_us),
         effective=stored.effective,
     )
@@ -204,7 +204,8 @@ def _are_nirs(raw: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     digits = digit[:, :NIR_WIDTH].copy()
     digits[:, 6] |= corsica
     first = np.isin(raw[:, 0], np.frombuffer(b"123478", np.uint8))
-    return first & digits.all(axis=1) & (raw[:, NIR_WIDTH:] == 0).all(axis=1)
+    nirs: npt.NDArray[np.bool_] = first & digits.all(axis=1) & (raw[:, NIR_WIDTH:] == 0).all(axis=1)
+    return nirs
 
 
 def _documents(message: pb.ResourceRecordColumns, n: int, out: RecordColumns) -> None:
@@ -228,7 +229,7 @@ def _bytes_column(data: bytes, n: int, width: int, name: str) -> npt.NDArray[np.
 
 
 def _numbers(values: object, n: int, name: str, kind: type, default: int | None = None) -> npt.NDArray[np.int64]:
-    column = np.array(values, dtype=kind)
+    column: npt.NDArray[np.int64] = np.array(values, dtype=kind)
     if len(column) == 0 and default is not None:
         return np.full(n, default, dtype=kind)
     if len(column) != n:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
@@ -46,7 +48,7 @@ _CODES: tuple[tuple[type[SolidariteError], int], ...] = (
 def status_of(error: SolidariteError) -> grpc.Status:
     """The rich status of one of our errors: ErrorInfo, LocalizedMessage, BadRequest or RetryInfo where they apply."""
     code = next((code for kind, code in _CODES if isinstance(error, kind)), code_pb2.INTERNAL)
-    details = [
+    details: list[Message] = [
         error_details_pb2.ErrorInfo(reason=error.reason.value, domain=DOMAIN),
         error_details_pb2.LocalizedMessage(locale="fr", message=error.message_fr),
     ]
@@ -72,10 +74,11 @@ def new_reference() -> str:
     return secrets.token_hex(6)
 
 
-def _status(code: int, message: str, details: list[object]) -> grpc.Status:
+def _status(code: int, message: str, details: Sequence[Message]) -> grpc.Status:
     packed = []
     for detail in details:
         box = any_pb2.Any()
         box.Pack(detail)
         packed.append(box)
-    return rpc_status.to_status(status_pb2.Status(code=code, message=message, details=packed))
+    status: grpc.Status = rpc_status.to_status(status_pb2.Status(code=code, message=message, details=packed))
+    return status

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 import structlog
@@ -12,6 +12,9 @@ from google.protobuf.message import DecodeError
 
 from solidarite_server.domain.errors import InvalidRequest, Reason, SolidariteError
 from solidarite_server.rpc.errors import internal_status, new_reference, status_of
+
+if TYPE_CHECKING:
+    Context = grpc.aio.ServicerContext[Any, Any]
 
 _log = structlog.get_logger("solidarite.rpc")
 
@@ -55,19 +58,20 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler:
-        handler = await continuation(handler_call_details)
+    ) -> Any:
+        # The stubs describe the handlers of the synchronous server: those of asyncio are left to Any.
+        handler: Any = await continuation(handler_call_details)
         if handler is None:
-            return handler
+            return None
         method = handler_call_details.method
         prepare = _checked_stream if handler.request_streaming else _checked
         decode = _tolerant(handler.request_deserializer)
         if handler.response_streaming:
             inner_stream = handler.unary_stream or handler.stream_stream
 
-            async def streaming(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
+            async def streaming(request: Any, context: Context) -> AsyncIterator[Any]:
                 try:
                     async for response in inner_stream(prepare(request), context):
                         yield response
@@ -84,7 +88,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
             return make(streaming, request_deserializer=decode, response_serializer=handler.response_serializer)
         inner = handler.unary_unary or handler.stream_unary
 
-        async def single(request: Any, context: grpc.aio.ServicerContext) -> Any:
+        async def single(request: Any, context: Context) -> Any:
             try:
                 return await inner(prepare(request), context)
             except (asyncio.CancelledError, grpc.aio.AbortError):
@@ -98,7 +102,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         return make(single, request_deserializer=decode, response_serializer=handler.response_serializer)
 
 
-async def _abort(context: grpc.aio.ServicerContext, method: str, error: Exception) -> NoReturn:
+async def _abort(context: Context, method: str, error: Exception) -> NoReturn:
     if isinstance(error, SolidariteError):
         await context.abort_with_status(status_of(error))
     reference = new_reference()

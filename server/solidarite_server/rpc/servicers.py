@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 from solidarite.v1 import (
@@ -38,6 +38,9 @@ from solidarite_server.services.ingest import IngestService
 from solidarite_server.services.pseudonym import HmacPseudonymizer
 from solidarite_server.services.records import held_months
 
+if TYPE_CHECKING:
+    Context = grpc.aio.ServicerContext[Any, Any]
+
 _IN_FLIGHT_BATCHES = 16
 _FOYERS_A_BATCH = 500
 _REQUESTS_A_BATCH = 2_000
@@ -67,7 +70,7 @@ class ResourceRecordServicer(resource_record_pb2_grpc.ResourceRecordServiceServi
     async def StreamResourceRecords(  # noqa: N802 - the contract's name
         self,
         requests: AsyncIterator[resource_record_pb2.StreamResourceRecordsRequest],
-        context: grpc.aio.ServicerContext,
+        context: Context,
     ) -> AsyncIterator[resource_record_pb2.StreamResourceRecordsResponse]:
         # Acknowledgements leave in the order of the batches; the queue's bound stops reading when commits fall behind.
         waiting: asyncio.Queue[Any] = asyncio.Queue(_IN_FLIGHT_BATCHES)
@@ -92,7 +95,7 @@ class ResourceRecordServicer(resource_record_pb2_grpc.ResourceRecordServiceServi
             await waiting.put(None)
 
     async def GetIngestionPosition(  # noqa: N802
-        self, request: resource_record_pb2.GetIngestionPositionRequest, context: grpc.aio.ServicerContext
+        self, request: resource_record_pb2.GetIngestionPositionRequest, context: Context
     ) -> resource_record_pb2.GetIngestionPositionResponse:
         convert.text(request.source_id, "source_id", maximum=64)
         convert.text(request.upload_id, "upload_id", maximum=64, minimum=0)
@@ -103,7 +106,7 @@ class ResourceRecordServicer(resource_record_pb2_grpc.ResourceRecordServiceServi
         )
 
     async def ListResourceRecords(  # noqa: N802
-        self, request: resource_record_pb2.ListResourceRecordsRequest, context: grpc.aio.ServicerContext
+        self, request: resource_record_pb2.ListResourceRecordsRequest, context: Context
     ) -> resource_record_pb2.ListResourceRecordsResponse:
         person = self._person(request)
         first = convert.month(getattr(request, "from"), "from") if request.HasField("from") else None
@@ -174,14 +177,14 @@ class FoyerServicer(foyer_pb2_grpc.FoyerServiceServicer):
         self._services = services
 
     async def UpsertFoyer(  # noqa: N802
-        self, request: foyer_pb2.UpsertFoyerRequest, context: grpc.aio.ServicerContext
+        self, request: foyer_pb2.UpsertFoyerRequest, context: Context
     ) -> foyer_pb2.UpsertFoyerResponse:
         foyer = convert.foyer(request.foyer, "foyer", self._services.pseudonyms.nir)
         changed, sequence = self._services.foyers.upsert([foyer])
         return foyer_pb2.UpsertFoyerResponse(changed=changed[0], freshness_token=token(sequence))
 
     async def StreamFoyers(  # noqa: N802
-        self, requests: AsyncIterator[foyer_pb2.StreamFoyersRequest], context: grpc.aio.ServicerContext
+        self, requests: AsyncIterator[foyer_pb2.StreamFoyersRequest], context: Context
     ) -> AsyncIterator[foyer_pb2.StreamFoyersResponse]:
         async for request in requests:
             yield self._upsert_batch(request)
@@ -207,7 +210,7 @@ class FoyerServicer(foyer_pb2_grpc.FoyerServiceServicer):
         )
 
     async def GetFoyer(  # noqa: N802
-        self, request: foyer_pb2.GetFoyerRequest, context: grpc.aio.ServicerContext
+        self, request: foyer_pb2.GetFoyerRequest, context: Context
     ) -> foyer_pb2.GetFoyerResponse:
         known_at = convert.instant_us(request.known_at) if request.HasField("known_at") else None
         foyer, since = self._services.foyers.get(request.numero_allocataire, known_at_us=known_at)
@@ -222,7 +225,7 @@ class DeclarationServicer(declaration_pb2_grpc.DeclarationServiceServicer):
         self._services = services
 
     async def PrefillDeclaration(  # noqa: N802
-        self, request: declaration_pb2.PrefillDeclarationRequest, context: grpc.aio.ServicerContext
+        self, request: declaration_pb2.PrefillDeclarationRequest, context: Context
     ) -> declaration_pb2.PrefillDeclarationResponse:
         mois = convert.month(request.mois_declaration, "mois_declaration")
         known_at = convert.instant_us(request.known_at) if request.HasField("known_at") else None
@@ -231,7 +234,7 @@ class DeclarationServicer(declaration_pb2_grpc.DeclarationServiceServicer):
         return declaration_pb2.PrefillDeclarationResponse(declaration=convert_declarations.declaration(view))
 
     async def GetDeclaration(  # noqa: N802
-        self, request: declaration_pb2.GetDeclarationRequest, context: grpc.aio.ServicerContext
+        self, request: declaration_pb2.GetDeclarationRequest, context: Context
     ) -> declaration_pb2.GetDeclarationResponse:
         mois = convert.month(request.mois_declaration, "mois_declaration")
         known_at = convert.instant_us(request.known_at) if request.HasField("known_at") else None
@@ -241,7 +244,7 @@ class DeclarationServicer(declaration_pb2_grpc.DeclarationServiceServicer):
         )
 
     async def AmendDeclaration(  # noqa: N802
-        self, request: declaration_pb2.AmendDeclarationRequest, context: grpc.aio.ServicerContext
+        self, request: declaration_pb2.AmendDeclarationRequest, context: Context
     ) -> declaration_pb2.AmendDeclarationResponse:
         view = self._services.declarations.amend(
             request.numero_allocataire,
@@ -253,7 +256,7 @@ class DeclarationServicer(declaration_pb2_grpc.DeclarationServiceServicer):
         return declaration_pb2.AmendDeclarationResponse(declaration=convert_declarations.declaration(view))
 
     async def SubmitDeclaration(  # noqa: N802
-        self, request: declaration_pb2.SubmitDeclarationRequest, context: grpc.aio.ServicerContext
+        self, request: declaration_pb2.SubmitDeclarationRequest, context: Context
     ) -> declaration_pb2.SubmitDeclarationResponse:
         view = self._services.declarations.submit(
             request.numero_allocataire,
@@ -265,17 +268,17 @@ class DeclarationServicer(declaration_pb2_grpc.DeclarationServiceServicer):
         return declaration_pb2.SubmitDeclarationResponse(declaration=convert_declarations.declaration(view))
 
     async def DecideRectification(  # noqa: N802
-        self, request: declaration_pb2.DecideRectificationRequest, context: grpc.aio.ServicerContext
+        self, request: declaration_pb2.DecideRectificationRequest, context: Context
     ) -> declaration_pb2.DecideRectificationResponse:
         raise NotImplementedYet(_LATER)
 
     async def ReviseDeclaration(  # noqa: N802
-        self, request: declaration_pb2.ReviseDeclarationRequest, context: grpc.aio.ServicerContext
+        self, request: declaration_pb2.ReviseDeclarationRequest, context: Context
     ) -> declaration_pb2.ReviseDeclarationResponse:
         raise NotImplementedYet(_LATER)
 
     async def WatchDeclaration(  # noqa: N802
-        self, request: declaration_pb2.WatchDeclarationRequest, context: grpc.aio.ServicerContext
+        self, request: declaration_pb2.WatchDeclarationRequest, context: Context
     ) -> AsyncIterator[declaration_pb2.WatchDeclarationResponse]:
         raise NotImplementedYet(_LATER)
         yield
@@ -288,7 +291,7 @@ class EntitlementServicer(entitlement_pb2_grpc.EntitlementServiceServicer):
         self._services = services
 
     async def ComputeEntitlements(  # noqa: N802
-        self, request: entitlement_pb2.ComputeEntitlementsRequest, context: grpc.aio.ServicerContext
+        self, request: entitlement_pb2.ComputeEntitlementsRequest, context: Context
     ) -> entitlement_pb2.ComputeEntitlementsResponse:
         foyer, ressources, mois = convert_declarations.case(request, "")
         options = convert_declarations.options(request.options, self._services.options)
@@ -300,7 +303,7 @@ class EntitlementServicer(entitlement_pb2_grpc.EntitlementServiceServicer):
         )
 
     async def StreamEntitlements(  # noqa: N802
-        self, requests: AsyncIterator[entitlement_pb2.StreamEntitlementsRequest], context: grpc.aio.ServicerContext
+        self, requests: AsyncIterator[entitlement_pb2.StreamEntitlementsRequest], context: Context
     ) -> AsyncIterator[entitlement_pb2.StreamEntitlementsResponse]:
         async for request in requests:
             yield self._compute_batch(request)
@@ -337,7 +340,7 @@ class EntitlementServicer(entitlement_pb2_grpc.EntitlementServiceServicer):
         )
 
     async def GetEntitlements(  # noqa: N802
-        self, request: entitlement_pb2.GetEntitlementsRequest, context: grpc.aio.ServicerContext
+        self, request: entitlement_pb2.GetEntitlementsRequest, context: Context
     ) -> entitlement_pb2.GetEntitlementsResponse:
         mois = convert.month(request.mois_declaration, "mois_declaration")
         known_at = convert.instant_us(request.known_at) if request.HasField("known_at") else None
@@ -359,18 +362,18 @@ class CampaignServicer(campaign_pb2_grpc.CampaignServiceServicer):
     """National campaigns: announced."""
 
     async def RunCampaign(  # noqa: N802
-        self, request: campaign_pb2.RunCampaignRequest, context: grpc.aio.ServicerContext
+        self, request: campaign_pb2.RunCampaignRequest, context: Context
     ) -> AsyncIterator[campaign_pb2.RunCampaignResponse]:
         raise NotImplementedYet(_LATER)
         yield
 
     async def GetCampaign(  # noqa: N802
-        self, request: campaign_pb2.GetCampaignRequest, context: grpc.aio.ServicerContext
+        self, request: campaign_pb2.GetCampaignRequest, context: Context
     ) -> campaign_pb2.GetCampaignResponse:
         raise NotImplementedYet(_LATER)
 
     async def RunControls(  # noqa: N802
-        self, request: campaign_pb2.RunControlsRequest, context: grpc.aio.ServicerContext
+        self, request: campaign_pb2.RunControlsRequest, context: Context
     ) -> AsyncIterator[campaign_pb2.RunControlsResponse]:
         raise NotImplementedYet(_LATER)
         yield
@@ -380,13 +383,13 @@ class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
     """Synthetic populations and reforms: announced."""
 
     async def GeneratePopulation(  # noqa: N802
-        self, request: simulation_pb2.GeneratePopulationRequest, context: grpc.aio.ServicerContext
+        self, request: simulation_pb2.GeneratePopulationRequest, context: Context
     ) -> AsyncIterator[simulation_pb2.GeneratePopulationResponse]:
         raise NotImplementedYet(_LATER)
         yield
 
     async def CompareReform(  # noqa: N802
-        self, request: simulation_pb2.CompareReformRequest, context: grpc.aio.ServicerContext
+        self, request: simulation_pb2.CompareReformRequest, context: Context
     ) -> simulation_pb2.CompareReformResponse:
         raise NotImplementedYet(_LATER)
 

@@ -28,7 +28,7 @@ def dumps(value: Any) -> bytes:
 
 def loads(kind: type[_T], data: bytes) -> _T:
     """Decode what `dumps` wrote for that dataclass; ValueError or KeyError when the bytes are not that."""
-    return typing.cast(_T, _reader(kind)(json.loads(data)))
+    return typing.cast(_T, _reader(typing.cast(Any, kind))(json.loads(data)))
 
 
 def _plain(value: Any) -> Any:
@@ -84,5 +84,6 @@ def _reader(kind: Any) -> Any:
     if is_dataclass(kind):
         hints = typing.get_type_hints(kind)
         readers_by_name = {f.name: _reader(hints[f.name]) for f in fields(kind)}
-        return lambda data: kind(**{name: readers_by_name[name](item) for name, item in data.items()})
+        build: Any = kind
+        return lambda data: build(**{name: readers_by_name[name](item) for name, item in data.items()})
     return lambda data: data
