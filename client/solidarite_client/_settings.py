@@ -98,8 +98,12 @@ def is_loopback(target: str) -> bool:
     if target.startswith(("unix:", "unix-abstract:")):
         return True
     address = target.removeprefix("dns:").lstrip("/").removeprefix("ipv4:").removeprefix("ipv6:")
-    host = address.rpartition(":")[0] or address
-    host = host.strip("[]")
+    if address.startswith("["):
+        host = address[1:].partition("]")[0]
+    elif address.count(":") > 1:
+        host = address  # an IPv6 address without brackets has no port, whatever its last group looks like
+    else:
+        host = address.partition(":")[0]
     if host == "localhost":
         return True
     try:

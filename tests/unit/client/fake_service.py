@@ -56,6 +56,8 @@ class Faults:
     retry_after: float = 0.0
     unavailable_calls: int = 0
     """How many unary calls fail first."""
+    answer_bytes: int = 0
+    """Size of the answers of ListResourceRecords; 0 for an error."""
     restored_from_an_older_backup: bool = False
     """At the next question for a position, everything is forgotten."""
     refuse: Callable[[Request], list[resource_record_pb2.RecordRefusal]] = lambda request: []
@@ -145,7 +147,12 @@ class FakeService(resource_record_pb2_grpc.ResourceRecordServiceServicer):
         return resource_record_pb2.GetIngestionPositionResponse(batch_sequence=position)
 
     def ListResourceRecords(self, request, context):
-        context.abort_with_status(
+        if self.faults.answer_bytes:
+            record = resource_record_pb2.HeldRecord(declarant="x" * self.faults.answer_bytes)
+            month = resource_record_pb2.MonthlyResources(records=[record])
+            return resource_record_pb2.ListResourceRecordsResponse(months=[month])
+        self.hold.wait(timeout=30)
+        return context.abort_with_status(
             rich_status(code_pb2.INVALID_ARGUMENT, "INVALID_FIELD", "Un NIR compte 13 caractères.", field_path="nir")
         )
 
@@ -185,11 +192,12 @@ def _rows(request: Request) -> Iterator[tuple[tuple[str, bytes], int, int]]:
 
 
 @contextmanager
-def serving(service: FakeService, port: int = 0) -> Iterator[str]:
-    """Serve on a loopback port; yields the address."""
+def serving(service: FakeService, port: int = 0, credentials: grpc.ServerCredentials | None = None) -> Iterator[str]:
+    """Serve on a loopback port, with TLS when credentials are given; yields the address."""
     server = grpc.server(ThreadPoolExecutor(max_workers=8), options=[("grpc.so_reuseport", 0)])
     resource_record_pb2_grpc.add_ResourceRecordServiceServicer_to_server(service, server)
-    bound = server.add_insecure_port(f"127.0.0.1:{port}")
+    address = f"127.0.0.1:{port}"
+    bound = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     server.start()
     try:
         yield f"127.0.0.1:{bound}"
