@@ -77,7 +77,8 @@ def test_answers_are_bounded_in_size(service):
         ("127.0.0.1:50051", True), ("127.9.9.9:1", True), ("localhost:1", True), ("[::1]:1", True), ("::1", True),
         ("dns:///localhost:1", True), ("ipv4:127.0.0.1:1", True), ("unix:/run/a.sock", True),
         ("10.0.0.1:1", False), ("[2001:db8::1]:1", False), ("example.invalid:1", False), ("dns:///10.0.0.1:1", False),
-        ("localhost.example.invalid:1", False), ("0.0.0.0:1", False), ("::1:443", False), ("127.0.0.1.example:1", False),
+        ("localhost.example.invalid:1", False), ("0.0.0.0:1", False), ("::1:443", False),
+        ("127.0.0.1.example:1", False),
     ],
 )  # fmt: skip
 def test_loopback_is_this_machine_only(target, loopback):
