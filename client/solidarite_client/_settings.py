@@ -56,9 +56,11 @@ class ClientSettings(BaseModel):
     """How long one attempt of a call may take."""
     attempts: int = Field(default=5, ge=1, le=100)
     """Attempts of a call, or connections of an upload without any progress between them, before the error comes out."""
+    outage_seconds: float = Field(default=60.0, ge=0)
+    """How long an upload that was making progress goes on connecting without any: the service may be restarting."""
     first_delay_seconds: float = Field(default=0.2, gt=0)
     """Pause before the second attempt; doubles each time, with chance added. A delay asked for by the server wins."""
-    delay_limit_seconds: float = Field(default=30.0, gt=0)
+    delay_limit_seconds: float = Field(default=10.0, gt=0)
     """Longest pause between two attempts."""
     batch_limit_records: int = Field(default=500, ge=1, le=2000)
     """Records in a batch: larger ones are cheaper, smaller ones are acknowledged sooner."""
@@ -72,7 +74,12 @@ class ClientSettings(BaseModel):
     """Largest answer accepted, in MiB."""
 
     def channel_options(self) -> list[tuple[str, int]]:
-        return [("grpc.max_receive_message_length", self.message_mib << 20)]
+        return [
+            ("grpc.max_receive_message_length", self.message_mib << 20),
+            # gRPC has pauses of its own, up to two minutes, during which calls fail without being tried: ours decide.
+            ("grpc.initial_reconnect_backoff_ms", 100),
+            ("grpc.max_reconnect_backoff_ms", 1000),
+        ]
 
     def metadata(self) -> tuple[tuple[str, str | bytes], ...]:
         return () if self.token is None else (("authorization", f"Bearer {self.token.get_secret_value()}"),)

@@ -44,8 +44,8 @@ def compute(
 
 
 def _open(path: Path, mode: str) -> IO[str]:
-    opened: Any = gzip.open(path, mode, encoding="utf-8") if path.suffix == ".gz" else path.open(mode, encoding="utf-8")
-    return opened  # type: ignore[no-any-return]
+    opener: Any = gzip.open if path.suffix == ".gz" else open
+    return opener(path, mode, encoding="utf-8")  # type: ignore[no-any-return]
 
 
 def _blocks(lines: IO[str]) -> Iterator[list[tuple[int, str]]]:

@@ -199,6 +199,7 @@ def serving(service: FakeService, port: int = 0, credentials: grpc.ServerCredent
     address = f"127.0.0.1:{port}"
     bound = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     server.start()
+    service.stop = lambda: server.stop(grace=0).wait()
     try:
         yield f"127.0.0.1:{bound}"
     finally:

@@ -45,7 +45,12 @@ from tests.unit.client.fake_service import FakeService, Faults, refusal, rich_st
 BATCHES = 6
 LIMIT = 10
 FAST = ClientSettings(
-    batch_limit_records=LIMIT, batches_in_flight=3, first_delay_seconds=0.01, delay_limit_seconds=0.05, attempts=3
+    batch_limit_records=LIMIT,
+    batches_in_flight=3,
+    first_delay_seconds=0.01,
+    delay_limit_seconds=0.05,
+    attempts=3,
+    outage_seconds=0,
 )
 
 
@@ -148,6 +153,33 @@ def test_a_service_gone_silent_is_left_for_another_connection(run, service):
 def test_as_many_cuts_as_batches_are_survived_when_each_connection_makes_progress(run, service):
     service.faults = Faults(cut_after_commit_of=list(range(1, BATCHES + 1)))
     assert_everything_once(service, ingest(run, service))
+
+
+def test_a_server_that_comes_back_later_gets_the_rest(run, tmp_path):
+    """Stopped after some batches, started again on the same port: the upload goes on by itself."""
+    service = FakeService()
+    back = threading.Event()
+
+    def restart(port: int) -> None:
+        with serving(service, port):
+            back.wait(30)
+
+    with serving(service) as address:
+        port = int(address.rpartition(":")[2])
+        restarting = threading.Timer(0.5, restart, [port])
+
+        def items() -> Iterator[ResourceRecord]:
+            for number, item in enumerate(RECORDS):
+                if number == 4 * LIMIT:
+                    service.stop()
+                    restarting.start()
+                yield item
+
+        patient = FAST.model_copy(update={"outage_seconds": 30})
+        summary = run(address, "ingest", items(), source_id="paie", settings=patient)
+    back.set()
+    restarting.join()
+    assert_everything_once(service, summary)
 
 
 def test_cuts_without_progress_end_with_the_error(run, service):
@@ -499,10 +531,21 @@ def test_a_delay_asked_for_by_the_server_is_honoured():
 
 
 def test_progress_gives_back_the_attempts():
-    backoff = Backoff(ClientSettings(attempts=2, first_delay_seconds=1), chance=Always())
+    backoff = Backoff(ClientSettings(attempts=2, first_delay_seconds=1, outage_seconds=0), chance=Always())
     assert backoff.delay_after(ServerUnreachable("…")) == 1
     backoff.progressed()
     assert backoff.delay_after(ServerUnreachable("…")) == 1
+    with pytest.raises(ServerUnreachable):
+        backoff.delay_after(ServerUnreachable("…"))
+
+
+def test_an_upload_that_made_progress_outlives_an_outage_of_its_limit():
+    now = 0.0
+    settings = ClientSettings(attempts=2, first_delay_seconds=1, delay_limit_seconds=1, outage_seconds=10)
+    backoff = Backoff(settings, chance=Always(), clock=lambda: now)
+    backoff.progressed()
+    while now < 9.5:
+        now += backoff.delay_after(ServerUnreachable("…"))
     with pytest.raises(ServerUnreachable):
         backoff.delay_after(ServerUnreachable("…"))
 
