@@ -184,10 +184,10 @@ class AsyncSolidariteClient:
         return await self._call(self._foyers.UpsertFoyer, foyer_pb2.UpsertFoyerRequest(foyer=foyer))
 
     def stream_foyers(
-        self, batches: Iterable[foyer_pb2.StreamFoyersRequest]
+        self, batches: Iterable[foyer_pb2.StreamFoyersRequest] | AsyncIterable[foyer_pb2.StreamFoyersRequest]
     ) -> AsyncIterator[foyer_pb2.StreamFoyersResponse]:
         """Upsert batches of at most 500 dossiers; each answer acknowledges one. Not tried again by itself."""
-        return self._stream(self._foyers.StreamFoyers, iter(batches))
+        return self._stream(self._foyers.StreamFoyers, batches)
 
     async def get_foyer(
         self, numero_allocataire: str, *, known_at: datetime | None = None
@@ -287,10 +287,12 @@ class AsyncSolidariteClient:
         return await self._call(self._entitlements.ComputeEntitlements, request)
 
     def stream_entitlements(
-        self, batches: Iterable[entitlement_pb2.StreamEntitlementsRequest]
+        self,
+        batches: Iterable[entitlement_pb2.StreamEntitlementsRequest]
+        | AsyncIterable[entitlement_pb2.StreamEntitlementsRequest],
     ) -> AsyncIterator[entitlement_pb2.StreamEntitlementsResponse]:
         """Compute batches of at most 2,000 households; answers come in order. Not tried again by itself."""
-        return self._stream(self._entitlements.StreamEntitlements, iter(batches))
+        return self._stream(self._entitlements.StreamEntitlements, batches)
 
     async def get_entitlements(
         self,
