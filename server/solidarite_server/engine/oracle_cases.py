@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
-from typing import Any
+from typing import Any, TypeVar
 
 from solidarite_server.domain.foyer import (
     DroitAsf,
@@ -24,6 +24,7 @@ from solidarite_server.domain.foyer import (
 from solidarite_server.domain.money import MAX_CENTS
 from solidarite_server.domain.month import Month
 from solidarite_server.domain.nature import NatureRessource as N
+from solidarite_server.legislation.loader import FIRST_REPLAY
 
 
 class CaseError(ValueError):
@@ -76,12 +77,16 @@ _NATIONALITES = {"FR": Nationalite.FRANCAISE, "ES": Nationalite.EEE_SUISSE, "MA"
 _STATUTS = {"etudiant": Statut.ETUDIANT, "apprenti": Statut.APPRENTI, "stagiaire": Statut.STAGIAIRE}
 _HEURES_JEUNE_ACTIF = 3_214
 _LONG_AGO = date(1990, 1, 1)
+_LAST_YEAR = 2098
+_T = TypeVar("_T")
 
 
 def case_from(case: Mapping[str, Any]) -> tuple[Foyer, list[RessourceMois], Month]:
     """Read a case; CaseError names the field at fault."""
     _mapping(case, "cas")
     mois = _month(case.get("entitlement_month"), "entitlement_month")
+    if mois.first_day < FIRST_REPLAY or mois.year > _LAST_YEAR:
+        raise CaseError("entitlement_month", f"un mois de 2019-01 à {_LAST_YEAR}-12 est attendu")
     household = _mapping(case.get("household"), "household")
     persons = case.get("persons")
     if not isinstance(persons, list) or not 1 <= len(persons) <= 40:
@@ -92,20 +97,16 @@ def case_from(case: Mapping[str, Any]) -> tuple[Foyer, list[RessourceMois], Mont
         raise CaseError("persons", "exactement une personne a le rôle demandeur")
     if len({membre.personne for membre in membres}) != len(membres):
         raise CaseError("persons", "chaque personne porte un identifiant différent")
-    zone = household.get("zone", "metropole")
-    if not isinstance(zone, str) or zone.upper() not in Zone.__members__:
-        raise CaseError("household.zone", "zone inconnue")
+    zone = _choice({z.name.lower(): z for z in Zone}, household.get("zone", "metropole"), "household.zone")
     logement = _mapping(household.get("logement", {}), "household.logement")
-    statut = logement.get("statut", "locataire")
-    if statut not in _LOGEMENT:
-        raise CaseError("household.logement.statut", "statut inconnu")
+    statut = _choice(_LOGEMENT, logement.get("statut", "locataire"), "household.logement.statut")
     aide = _series(logement.get("aide_logement", {}), "household.logement.aide_logement")
     foyer = Foyer(
         str(case.get("id", "")),
         tuple(membres),
-        zone=Zone[zone.upper()],
+        zone=zone,
         departement="06" if household.get("experimentation_declaration_preremplie") else "",
-        logements=(Logement(Month(1990, 1), _LOGEMENT[statut]),),
+        logements=(Logement(Month(1990, 1), statut),),
         aide_logement=aide,
         prestations=_prestations(household),
         isolements=() if household.get("couple") else _isolements(household, mois),
@@ -114,14 +115,11 @@ def case_from(case: Mapping[str, Any]) -> tuple[Foyer, list[RessourceMois], Mont
 
 
 def _membre(person: Mapping[str, Any], field: str, mois: Month, ressources: list[RessourceMois]) -> Membre:
-    name, role = person.get("id"), person.get("role")
+    name = person.get("id")
     if not isinstance(name, str) or not name:
         raise CaseError(f"{field}.id", "un identifiant est attendu")
-    if role not in _ROLES:
-        raise CaseError(f"{field}.role", "demandeur, conjoint ou enfant est attendu")
-    nationalite = person.get("nationalite", "FR")
-    if nationalite not in _NATIONALITES:
-        raise CaseError(f"{field}.nationalite", "FR, ES ou MA est attendu")
+    role = _choice(_ROLES, person.get("role"), f"{field}.role")
+    nationalite = _choice(_NATIONALITES, person.get("nationalite", "FR"), f"{field}.nationalite")
     for nature, series in _mapping(person.get("ressources", {}), f"{field}.ressources").items():
         if nature not in _NATURES:
             raise CaseError(f"{field}.ressources.{nature}", "nature de ressource inconnue")
@@ -135,9 +133,9 @@ def _membre(person: Mapping[str, Any], field: str, mois: Month, ressources: list
         raise CaseError(f"{field}.grossesse", "une liste de mois est attendue")
     return Membre(
         name,
-        _ROLES[role],
+        role,
         _day(person.get("date_naissance"), f"{field}.date_naissance"),
-        nationalite=_NATIONALITES[nationalite],
+        nationalite=nationalite,
         titre_sejour_depuis=date(mois.year - int(annees), mois.month, 1) if annees else None,
         # Three months' residence, for a citizen of the Union (L262-6).
         droit_sejour_ue=annees >= 0.25,
@@ -199,6 +197,12 @@ def _prestations(household: Mapping[str, Any]) -> dict[Month, PrestationsMois]:
     }
 
 
+def _choice(table: Mapping[str, _T], value: Any, field: str) -> _T:
+    if not isinstance(value, str) or value not in table:
+        raise CaseError(field, f"une de ces valeurs est attendue : {', '.join(table)}")
+    return table[value]
+
+
 def _mapping(value: Any, field: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise CaseError(field, "un objet est attendu")
@@ -214,9 +218,12 @@ def _month(value: Any, field: str) -> Month:
 
 def _day(value: Any, field: str) -> date:
     try:
-        return date.fromisoformat(value)
+        day = date.fromisoformat(value)
     except (TypeError, ValueError):
         raise CaseError(field, "une date s'écrit AAAA-MM-JJ") from None
+    if not 1900 <= day.year <= _LAST_YEAR:
+        raise CaseError(field, f"une date de 1900 à {_LAST_YEAR} est attendue")
+    return day
 
 
 def _cents(value: Any, field: str) -> int:

@@ -16,10 +16,12 @@ from solidarite_server.domain.money import MAX_CENTS
 from solidarite_server.domain.month import FIRST_YEAR, LAST_YEAR, Month
 from solidarite_server.domain.nature import NatureRessource
 from solidarite_server.domain.nir import is_valid_nir
+from solidarite_server.legislation.loader import FIRST_REPLAY
 
 _E = TypeVar("_E", bound=IntEnum)
 
 MAX_MEMBRES = 40
+FIRST_DECLARATION = Month.of(FIRST_REPLAY)
 
 
 def month(message: common_pb2.Month, field: str) -> Month:
@@ -30,6 +32,14 @@ def month(message: common_pb2.Month, field: str) -> Month:
         raise InvalidRequest(
             f"Un mois comporte une année de {FIRST_YEAR} à {LAST_YEAR} et un mois de 1 à 12.", field=field
         ) from None
+
+
+def declaration_month(message: common_pb2.Month, field: str) -> Month:
+    """Read a month that can be declared: the law is known from 2019 on."""
+    value = month(message, field)
+    if value < FIRST_DECLARATION or value.year > LAST_YEAR - 1:
+        raise InvalidRequest(f"Une déclaration va de {FIRST_DECLARATION} à {LAST_YEAR - 1}-12.", field=field)
+    return value
 
 
 def month_to_proto(value: Month) -> common_pb2.Month:

@@ -78,7 +78,7 @@ def case(message: entitlement_pb2.ComputeEntitlementsRequest, prefix: str) -> tu
         convert.ressource(entry, f"{prefix}ressources[{place}]", names)
         for place, entry in enumerate(message.ressources)
     ]
-    return foyer, ressources, convert.month(message.mois_declaration, f"{prefix}mois_declaration")
+    return foyer, ressources, convert.declaration_month(message.mois_declaration, f"{prefix}mois_declaration")
 
 
 def options(message: entitlement_pb2.CalculationOptions, default: LegislationOptions) -> LegislationOptions:

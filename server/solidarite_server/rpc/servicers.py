@@ -227,7 +227,7 @@ class DeclarationServicer(declaration_pb2_grpc.DeclarationServiceServicer):
     async def PrefillDeclaration(  # noqa: N802
         self, request: declaration_pb2.PrefillDeclarationRequest, context: Context
     ) -> declaration_pb2.PrefillDeclarationResponse:
-        mois = convert.month(request.mois_declaration, "mois_declaration")
+        mois = convert.declaration_month(request.mois_declaration, "mois_declaration")
         known_at = convert.instant_us(request.known_at) if request.HasField("known_at") else None
         await wait_for(self._services.store, request.at_least_as_fresh, self._services.freshness_wait_seconds)
         view = self._services.declarations.view(request.numero_allocataire, mois, known_at_us=known_at)
@@ -236,7 +236,7 @@ class DeclarationServicer(declaration_pb2_grpc.DeclarationServiceServicer):
     async def GetDeclaration(  # noqa: N802
         self, request: declaration_pb2.GetDeclarationRequest, context: Context
     ) -> declaration_pb2.GetDeclarationResponse:
-        mois = convert.month(request.mois_declaration, "mois_declaration")
+        mois = convert.declaration_month(request.mois_declaration, "mois_declaration")
         known_at = convert.instant_us(request.known_at) if request.HasField("known_at") else None
         view = self._services.declarations.view(request.numero_allocataire, mois, known_at_us=known_at)
         return declaration_pb2.GetDeclarationResponse(
@@ -248,7 +248,7 @@ class DeclarationServicer(declaration_pb2_grpc.DeclarationServiceServicer):
     ) -> declaration_pb2.AmendDeclarationResponse:
         view = self._services.declarations.amend(
             request.numero_allocataire,
-            convert.month(request.mois_declaration, "mois_declaration"),
+            convert.declaration_month(request.mois_declaration, "mois_declaration"),
             etag=request.etag,
             request_id=convert.text(request.request_id, "request_id", maximum=64),
             changes=convert_declarations.changes(request.amendments),
@@ -260,7 +260,7 @@ class DeclarationServicer(declaration_pb2_grpc.DeclarationServiceServicer):
     ) -> declaration_pb2.SubmitDeclarationResponse:
         view = self._services.declarations.submit(
             request.numero_allocataire,
-            convert.month(request.mois_declaration, "mois_declaration"),
+            convert.declaration_month(request.mois_declaration, "mois_declaration"),
             etag=request.etag,
             request_id=convert.text(request.request_id, "request_id", maximum=64),
             explain=request.explain,
@@ -342,7 +342,7 @@ class EntitlementServicer(entitlement_pb2_grpc.EntitlementServiceServicer):
     async def GetEntitlements(  # noqa: N802
         self, request: entitlement_pb2.GetEntitlementsRequest, context: Context
     ) -> entitlement_pb2.GetEntitlementsResponse:
-        mois = convert.month(request.mois_declaration, "mois_declaration")
+        mois = convert.declaration_month(request.mois_declaration, "mois_declaration")
         known_at = convert.instant_us(request.known_at) if request.HasField("known_at") else None
         found, estimate, missing = self._services.declarations.entitlements(
             request.numero_allocataire, mois, known_at_us=known_at, explain=request.explain
