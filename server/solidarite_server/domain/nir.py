@@ -17,6 +17,13 @@ def is_valid_nir(nir: str, key: str | None = None) -> bool:
     return key is None or key == nir_key(nir)
 
 
+def is_permanent(nir: str) -> bool:
+    """Tell whether a well-formed NIR is permanent: it begins with 1 or 2. Others (3, 4, 7, 8) are provisional, and
+    nothing is prefilled from them (REGULATION §1.3).
+    """
+    return nir[0] in "12"
+
+
 def nir_key(nir: str) -> str:
     """The two-digit key of a well-formed NIR.
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from solidarite.v1 import resource_record_pb2 as pb
 
 from solidarite_server.domain.errors import InvalidRequest, Reason
-from solidarite_server.domain.nir import is_valid_nir
+from solidarite_server.domain.nir import is_permanent, is_valid_nir
 from solidarite_server.domain.record import StoredRecord
 from solidarite_server.ports import Batch, Seal
 from solidarite_server.record_columns import (
@@ -116,7 +116,7 @@ def _row(record: pb.ResourceRecord, field: str, pseudonyms: HmacPseudonymizer) -
         _byte(record.nature, f"{field}.nature"),
         _byte(record.flux_source, f"{field}.flux_source"),
         _byte(record.mode, f"{field}.mode") or pb.RECORD_MODE_INITIAL,
-        record.WhichOneof("identity") == "nir",
+        record.WhichOneof("identity") == "nir" and is_permanent(record.nir),
     )
 
 
@@ -154,8 +154,8 @@ def _columns(message: pb.ResourceRecordColumns, pseudonyms: HmacPseudonymizer) -
     certified = np.ones(n, dtype=bool)
     if message.certified:
         certified = _bytes_column(message.certified, n, 1, "certified").view(np.uint8) == 1
-    out["certified"] = certified
     out["person"] = _persons(message, n, certified, pseudonyms)
+    out["certified"] = certified & _permanent(message, n)
     out["flux"] = _byte(message.flux_source, "columns.flux_source")
     out["declarant"] = _bytes_column(message.declarants, n, DECLARANT_BYTES, "declarants")
     if message.numeros_contrat:
@@ -206,6 +206,14 @@ def _are_nirs(raw: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
     first = np.isin(raw[:, 0], np.frombuffer(b"123478", np.uint8))
     nirs: npt.NDArray[np.bool_] = first & digits.all(axis=1) & (raw[:, NIR_WIDTH:] == 0).all(axis=1)
     return nirs
+
+
+def _permanent(message: pb.ResourceRecordColumns, n: int) -> npt.NDArray[np.bool_]:
+    """`domain.nir.is_permanent`, on the column of identifiers."""
+    width = message.person_identifier_width or NIR_WIDTH
+    first = np.frombuffer(message.person_identifiers, np.uint8).reshape(n, width)[:, 0]
+    permanent: npt.NDArray[np.bool_] = (first == ord("1")) | (first == ord("2"))
+    return permanent
 
 
 def _documents(message: pb.ResourceRecordColumns, n: int, out: RecordColumns) -> None:
