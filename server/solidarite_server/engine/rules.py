@@ -275,7 +275,7 @@ def maladie_professionnelle(lines, first, last, membre, declaration, person, k, 
 def neutralisation(persons, lines, i, stop, first, last, person, nature, declaration, k, p, o):
     """CASF R262-13: whether an interrupted resource of a month is counted, counted beyond B, or ignored whole."""
     if not o[O_NEUTRALISATION_AUTO]:
-        if not interrompue(persons[person], nature):
+        if int(persons[person]["interrompues"]) == 0 or not interrompue(persons[person], nature):
             return COMPTEE
         entiere = NEUTRALISABLE[nature] != 0
         if TRAITEMENT[nature] == MALADIE:
@@ -295,11 +295,17 @@ def neutralisation(persons, lines, i, stop, first, last, person, nature, declara
 
 
 @rule
-def additionner(sums, persons, lines, first, last, declaration, dons, base, p, o):
+def additionner(sums, persons, lines, first, last, group, base, p, o):
     """Sum the resources by person and month, each nature as the law counts it; negative months count for 0.
 
     CASF R262-6, R262-7 III, R262-11 and R262-13; CSS R844-1, R844-5, L842-4.
     """
+    declaration, dons = group["declaration"], group["dons"] != 0
+    # The law reads the reference months alone; the shortcuts of OpenFisca look further on both sides.
+    debut, fin = 0, WINDOW
+    if not o[O_NEUTRALISATION_AUTO] and not o[O_TROIS_DERNIERS] and o[O_EXCLUSION]:
+        debut = min(group["rsa_first"], group["ppa_first"])
+        fin = max(group["rsa_first"], group["ppa_first"]) + 3
     i = first
     while i < last and lines[i]["person"] < 0:
         i += 1
@@ -311,6 +317,8 @@ def additionner(sums, persons, lines, first, last, declaration, dons, base, p, o
         if nature <= NATURE_MAX:
             for n in range(i, stop):
                 k = lines[n]["mois"]
+                if not debut <= k < fin:
+                    continue
                 sort = neutralisation(persons, lines, i, stop, first, last, person, nature, declaration, k, p, o)
                 ranger(sums, person, k, nature, float(lines[n]["cents"]), sort, dons, base, o)
                 if TRAITEMENT[nature] == MALADIE:
@@ -320,7 +328,7 @@ def additionner(sums, persons, lines, first, last, declaration, dons, base, p, o
         i = stop
     if o[O_NEGATIFS]:
         for q in range(persons.shape[0]):
-            for k in range(WINDOW):
+            for k in range(debut, fin):
                 sums[RSA_PAIE, q, k] = max(0.0, sums[RSA_PAIE, q, k])
                 sums[PPA_PAIE, q, k] = max(0.0, sums[PPA_PAIE, q, k])
 
@@ -547,9 +555,13 @@ def compter_a_charge(
             continue
         plus_jeune = cadet(persons, q, benjamin, declaration, k, o)
         if o[O_EXCLUSION]:
-            sans = coefficient(foyer, persons, conjoint, adultes, n, benjamin, declaration, k, mayotte, p, j, o)
-            avec = coefficient(foyer, persons, conjoint, adultes, n + 1, plus_jeune, declaration, k, mayotte, p, j, o)
-            exclus[q] = moyennes[q] > 0 and moyennes[q] >= (avec - sans) * base - SLACK
+            # Most dependants have no resources: what they bring need not be known.
+            if moyennes[q] > 0:
+                sans = coefficient(foyer, persons, conjoint, adultes, n, benjamin, declaration, k, mayotte, p, j, o)
+                avec = coefficient(
+                    foyer, persons, conjoint, adultes, n + 1, plus_jeune, declaration, k, mayotte, p, j, o
+                )
+                exclus[q] = moyennes[q] >= (avec - sans) * base - SLACK
         else:
             exclus[q] = exclu_au_forfait(
                 foyer, persons, sums, q, conjoint, candidats, plus_jeune, declaration, k, first, base, p, o
@@ -807,10 +819,14 @@ def conjoint_compte_ppa(persons, sums, conjoint, start, p, o):
     """CSS L842-2: the partner counts when resident, and not on leave unless at work in the quarter."""
     if o[O_RESIDENCE_UN]:
         return True
+    if not residence(persons[conjoint], False, p, o):
+        return False
+    if int(persons[conjoint]["flags"]) & P_CONGE == 0:
+        return True
     travail = 0.0
     for j in range(3):
         travail += professionnels(sums, conjoint, start + j, p, j, o)
-    return residence(persons[conjoint], False, p, o) and (int(persons[conjoint]["flags"]) & P_CONGE == 0 or travail > 0)
+    return travail > 0
 
 
 @rule
@@ -934,7 +950,7 @@ def calculer(foyers, all_persons, lines, groups, rsa_p, ppa_p, o, sums, versees,
         base = rsa_p[g, P.RSA_BASE, 3]
         if int(foyer["flags"]) & F_MAYOTTE and o[O_MAYOTTE]:
             base *= rsa_p[g, P.MAYOTTE_PART, 3]
-        additionner(sums, persons, lines, first, last, group["declaration"], group["dons"] != 0, base, ppa_p[g], o)
+        additionner(sums, persons, lines, first, last, group, base, ppa_p[g], o)
         annuels(sums, persons, lines, first, last, group["rsa_first"], group["ppa_first"], option_ca, ppa_p[g], o)
         ranger_foyer(lines, first, last, versees)
         note(trace, 0, -1, -1, 0.0)
