@@ -14,7 +14,6 @@ from dataclasses import fields, replace
 from functools import cache
 from typing import Any
 
-from solidarite_server.domain.money import MAX_CENTS
 from solidarite_server.engine import compute_many
 from solidarite_server.legislation import LegislationOptions
 
@@ -54,7 +53,7 @@ def causes_of(household: Any, benefits: set[str]) -> dict[str, tuple[str, ...]]:
 
 
 def main() -> None:
-    from tests.rules.test_oracle import TOLERANCE, cases, households
+    from tests.rules.test_oracle import apart, cases, households
 
     tally: dict[str, Counter[str]] = {"rsa": Counter(), "ppa": Counter()}
     sets: dict[str, Counter[tuple[str, ...]]] = {"rsa": Counter(), "ppa": Counter()}
@@ -62,9 +61,7 @@ def main() -> None:
     for case, household, due in zip(cases(), households(), compute_many(households(), options=LAW), strict=True):
         expected = case["expected"]
         differs = {
-            name
-            for name, ours in (("rsa", due.rsa_cents), ("ppa", due.ppa_cents))
-            if abs(ours / 100 - expected[name]) <= MAX_CENTS and abs(ours / 100 - expected[name]) > TOLERANCE
+            name for name, ours in (("rsa", due.rsa_cents), ("ppa", due.ppa_cents)) if apart(ours, expected[name])
         }
         for name in ("rsa", "ppa"):
             equal[name] += name not in differs
