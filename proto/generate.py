@@ -7,6 +7,7 @@ python proto/generate.py --check   # exits 1 when a file would change
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -27,7 +28,11 @@ def includes() -> list[str]:
 
 
 def protoc(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "grpc_tools.protoc", *includes(), *arguments], check=True)
+    """Run protoc with the plugins of this Python first: its environment need not be activated."""
+    beside = Path(sys.executable).parent
+    environment = os.environ | {"PATH": f"{beside}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+    command = [sys.executable, "-m", "grpc_tools.protoc", *includes(), *arguments]
+    subprocess.run(command, check=True, env=environment)
 
 
 def generate(target: Path) -> None:
