@@ -11,8 +11,8 @@ import grpc
 from grpc_health.v1 import health
 
 from solidarite_server.engine import warm_up
-from solidarite_server.legislation import LegislationOptions
-from solidarite_server.ports import Store
+from solidarite_server.legislation import Calendrier, LegislationOptions
+from solidarite_server.ports import Clock, Store
 from solidarite_server.rpc.server import ServerLimits, add_health, add_reflection, is_loopback, new_server, set_serving
 from solidarite_server.rpc.servicers import Services, add_servicers
 from solidarite_server.services.clock import SystemClock
@@ -47,8 +47,8 @@ class RunningServer:
         self._store.close()
 
 
-async def start_server(settings: Settings) -> RunningServer:
-    """Open the store and serve; SettingsError when the settings do not allow it."""
+async def start_server(settings: Settings, clock: Clock | None = None) -> RunningServer:
+    """Open the store and serve; SettingsError when the settings do not allow it. Tests give a clock of their own."""
     if not is_loopback(settings.listen) and not settings.allow_plaintext:
         raise SettingsError(
             "Sans chiffrement, le serveur n'écoute que la machine elle-même (127.0.0.1). "
@@ -60,11 +60,11 @@ async def start_server(settings: Settings) -> RunningServer:
         pseudonyms = HmacPseudonymizer(key)
     except (ValueError, OSError) as error:
         raise SettingsError(str(error)) from error
-    clock = SystemClock()
+    clock = clock or SystemClock()
     store = open_store(settings.store, clock=clock)
     warm_up()
     ingest = IngestService(store)
-    options = LegislationOptions.law()
+    options = LegislationOptions(calendrier=Calendrier[settings.declaration_calendar])
     services = Services(
         store,
         ingest,

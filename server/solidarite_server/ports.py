@@ -92,6 +92,10 @@ class RecordStore(Protocol):
         """The newest commit visible to readers here."""
         ...
 
+    def last_instant_us(self) -> int:
+        """The instant of that commit, 0 before the first: what is read as known then can be read again."""
+        ...
+
     def records_of(
         self,
         persons: Sequence[bytes],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -23,6 +24,8 @@ class Settings(BaseSettings):
     person."""
     allow_plaintext: bool = False
     """Serve without TLS beyond loopback. Only behind something that encrypts."""
+    declaration_calendar: Literal["MOIS_ENTIER", "JOUR_25", "LIBRE"] = "MOIS_ENTIER"
+    """When the declaration of month M can be filed: all of M, until the 25th, or whenever (to simulate)."""
     reflection: bool = True
     """Let tools such as grpcurl discover the contract."""
     workers: int = Field(default=1, ge=1, le=64)

@@ -30,9 +30,6 @@ METHODS = [
     for method in service.methods
 ]
 ANNOUNCED = {
-    "DecideRectification",
-    "ReviseDeclaration",
-    "WatchDeclaration",
     "RunCampaign",
     "GetCampaign",
     "RunControls",

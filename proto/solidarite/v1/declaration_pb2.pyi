@@ -43,6 +43,8 @@ class _DeclarationStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Decl
     """DECLARATION_STATE_REVISEE: recomputed after a decision or a revision."""
     DECLARATION_STATE_NON_RETOURNEE: _DeclarationState.ValueType  # 6
     """DECLARATION_STATE_NON_RETOURNEE: the window closed without a submission."""
+    DECLARATION_STATE_CLOSE: _DeclarationState.ValueType  # 7
+    """DECLARATION_STATE_CLOSE: too old to be revised (CASF L262-45: two years)."""
 
 class DeclarationState(_DeclarationState, metaclass=_DeclarationStateEnumTypeWrapper):
     """DeclarationState is where a declaration stands."""
@@ -61,6 +63,8 @@ DECLARATION_STATE_REVISEE: DeclarationState.ValueType  # 5
 """DECLARATION_STATE_REVISEE: recomputed after a decision or a revision."""
 DECLARATION_STATE_NON_RETOURNEE: DeclarationState.ValueType  # 6
 """DECLARATION_STATE_NON_RETOURNEE: the window closed without a submission."""
+DECLARATION_STATE_CLOSE: DeclarationState.ValueType  # 7
+"""DECLARATION_STATE_CLOSE: too old to be revised (CASF L262-45: two years)."""
 Global___DeclarationState: _TypeAlias = DeclarationState  # noqa: Y015
 
 class _LineStatus:
@@ -346,7 +350,9 @@ class Declaration(_message.Message):
     state: Global___DeclarationState.ValueType
     """state is where the declaration stands."""
     etag: _builtins.str
-    """etag changes with every change; give it back to amend or submit."""
+    """etag names what this answer shows: it changes with every change, and with every record that changes an amount.
+    Give it back to amend or submit: what the household has not seen is never validated.
+    """
     legislation_version: _builtins.str
     """legislation_version identifies the parameters used by the submission."""
     @_builtins.property
@@ -951,9 +957,9 @@ class Difference(_message.Message):
     benefit: _common_pb2.Benefit.ValueType
     """benefit says which."""
     before_cents: _builtins.int
-    """before_cents is what was due before."""
+    """before_cents is what was to be paid before, net of CRDS and of a suspended share of the RSA."""
     after_cents: _builtins.int
-    """after_cents is what is due now."""
+    """after_cents is what is to be paid now."""
     rappel_cents: _builtins.int
     """rappel_cents is owed to the household; 0 when none."""
     indu_cents: _builtins.int

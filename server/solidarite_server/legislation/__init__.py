@@ -8,9 +8,10 @@ from solidarite_server.legislation.loader import (
     Parameter,
     load_legislation,
 )
-from solidarite_server.legislation.options import Fenetre, LegislationOptions, ParamDate
+from solidarite_server.legislation.options import Calendrier, Fenetre, LegislationOptions, ParamDate
 
 __all__ = [
+    "Calendrier",
     "Change",
     "DatedValue",
     "Fenetre",

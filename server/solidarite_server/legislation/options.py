@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import IntEnum
 from typing import Any
@@ -25,6 +26,17 @@ class Fenetre(IntEnum):
     M3_M1 = 2
 
 
+class Calendrier(IntEnum):
+    """When the declaration of month M can be filed (doubt D11)."""
+
+    MOIS_ENTIER = 1
+    """From the first to the last day of M."""
+    JOUR_25 = 2
+    """From the first to the 25th of M."""
+    LIBRE = 3
+    """Whenever: to simulate, and to replay history."""
+
+
 @dataclass(frozen=True, slots=True)
 class LegislationOptions:
     """A reading of the law. The defaults are the law as the project reads it."""
@@ -33,6 +45,8 @@ class LegislationOptions:
     """D1: dating of parameters."""
     fenetre: Fenetre = Fenetre.AUTO
     """Reference months; AUTO follows the reform's calendar."""
+    calendrier: Calendrier = Calendrier.MOIS_ENTIER
+    """D11: days on which a declaration can be filed."""
     plancher_mensuel_rsa: bool = False
     """D2: floor each montant intermédiaire at 0 before averaging; default, the average only."""
     aah_professionnelle: bool = True
@@ -132,8 +146,17 @@ class LegislationOptions:
             majoration_ouvre_droit=True,
         )
 
+    def changed(self) -> dict[str, str]:
+        """Options that differ from the documented defaults, by name and text: `named` reads them back."""
+        texts = {}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if value != f.default:
+                texts[f.name] = str(value).lower() if isinstance(value, bool) else value.name
+        return texts
+
     @classmethod
-    def named(cls, values: dict[str, str]) -> LegislationOptions:
+    def named(cls, values: Mapping[str, str]) -> LegislationOptions:
         """Options from their names and texts; KeyError names an unknown option, ValueError an unknown value."""
         known = {f.name: f for f in fields(cls)}
         chosen: dict[str, Any] = {}

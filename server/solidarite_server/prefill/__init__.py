@@ -6,9 +6,13 @@ from solidarite_server.prefill.declaration import (
     Line,
     LineStatus,
     PersonPrefill,
+    Signal,
     prefill,
     ressources_of,
+    settled,
 )
+from solidarite_server.prefill.signals import signals_of
+from solidarite_server.prefill.to_declare import lines_to_declare
 
 __all__ = [
     "Declaration",
@@ -16,6 +20,10 @@ __all__ = [
     "Line",
     "LineStatus",
     "PersonPrefill",
+    "Signal",
+    "lines_to_declare",
     "prefill",
     "ressources_of",
+    "settled",
+    "signals_of",
 ]

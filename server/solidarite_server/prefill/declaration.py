@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from solidarite_server.domain.foyer import Foyer, Membre, RessourceMois, Role
@@ -22,6 +22,7 @@ class DeclarationState(IntEnum):
     EN_VERIFICATION = 4
     REVISEE = 5
     NON_RETOURNEE = 6
+    CLOSE = 7
 
 
 class LineStatus(IntEnum):
@@ -55,14 +56,37 @@ class Line:
     zeroed: bool = False
     """Whether a negative sum was brought to zero (CASF R262-7 III)."""
     justification_reference: str = ""
+    montant_decide_cents: int | None = None
+    """What the agency retained of a rectification, when that is neither the declared nor the prefilled amount."""
+    motif: str = ""
+    """Why the agency decided so."""
 
     @property
     def line_id(self) -> str:
-        """Stable over the life of the declaration.
-
-        Prefilled lines: `personne/YYYY-MM/NATURE`; added ones carry their own suffix.
-        """
+        """Stable over the life of the declaration: `personne/YYYY-MM/NATURE`."""
         return f"{self.personne}/{self.mois}/{self.nature.name}"
+
+    @property
+    def signed_cents(self) -> int:
+        """The amount that stands for the line before a negative month is brought to zero."""
+        if self.status in (LineStatus.RECTIFIE, LineStatus.ACCEPTE, LineStatus.AJOUTE):
+            return self.montant_declare_cents or 0
+        if self.status is LineStatus.PARTIEL:
+            return self.montant_decide_cents or 0
+        if self.status is LineStatus.CONNU:
+            return self.montant_retenu_cents
+        return self.montant_prerempli_cents or 0
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Something worth a look; it informs and never blocks."""
+
+    code: str
+    message_fr: str
+    personne: str
+    mois: Month
+    line_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +110,7 @@ class Declaration:
     lines: tuple[Line, ...]
     known_at_us: int
     """The instant of knowledge of the records, in microseconds since 1970."""
+    signals: tuple[Signal, ...] = ()
 
 
 def prefill(
@@ -117,16 +142,40 @@ def prefill(
         for known in foyer.ressources_connues
         if known.mois in mois_reference
     )
-    order = {membre.personne: place for place, membre in enumerate(foyer.membres)}
     return Declaration(
         numero_allocataire=foyer.numero_allocataire,
         mois_declaration=mois_declaration,
         mois_reference=mois_reference,
         state=DeclarationState.PREREMPLIE,
         persons=tuple(persons),
-        lines=tuple(sorted(lines, key=lambda line: (line.mois, order[line.personne], line.nature))),
+        lines=settled(lines, foyer),
         known_at_us=known_at_us,
     )
+
+
+def settled(lines: Iterable[Line], foyer: Foyer) -> tuple[Line, ...]:
+    """Set what counts of each line, a negative month brought to zero, in order of month, member and nature.
+
+    Amounts paid for work, or in lieu of it by the employer, are one sum a month, zeroed as a whole; the other natures
+    are each zeroed on their own (CASF R262-7 III, CSS R843-1).
+    """
+    lines = list(lines)
+    professional: dict[tuple[str, Month], int] = defaultdict(int)
+    for line in lines:
+        if line.nature in _PROFESSIONAL:
+            professional[line.personne, line.mois] += line.signed_cents
+    order = {membre.personne: place for place, membre in enumerate(foyer.membres)}
+    lines.sort(key=lambda line: (line.mois, order[line.personne], line.nature))
+    return tuple(_settled(line, professional) for line in lines)
+
+
+def _settled(line: Line, professional: Mapping[tuple[str, Month], int]) -> Line:
+    signed = line.signed_cents
+    total = professional[line.personne, line.mois] if line.nature in _PROFESSIONAL else signed
+    retained, zeroed = (0, True) if total < 0 else (signed, False)
+    if (retained, zeroed) == (line.montant_retenu_cents, line.zeroed):
+        return line
+    return replace(line, montant_retenu_cents=retained, zeroed=zeroed)
 
 
 def ressources_of(lines: Iterable[Line]) -> list[RessourceMois]:
@@ -151,8 +200,6 @@ def _person_prefill(membre: Membre) -> PersonPrefill:
     return PersonPrefill(membre.personne, prefilled=False, message_fr=message)
 
 
-# Amounts paid for work, or in lieu of it by the employer: one sum a month, zeroed as a whole (R262-7 III 1°).
-# The other natures are each zeroed on their own.
 _PROFESSIONAL = frozenset(
     {
         NatureRessource.SALAIRE,
@@ -167,25 +214,18 @@ def _prefilled_lines(personne: str, records: Sequence[StoredRecord]) -> list[Lin
     groups: dict[tuple[Month, NatureRessource], list[StoredRecord]] = defaultdict(list)
     for stored in records:
         groups[stored.record.mois_rattachement, stored.record.nature].append(stored)
-    sums = {key: sum(s.record.montant_net_social_cents for s in group) for key, group in groups.items()}
-    professional: dict[Month, int] = defaultdict(int)
-    for (mois, nature), amount in sums.items():
-        if nature in _PROFESSIONAL:
-            professional[mois] += amount
     lines = []
     for (mois, nature), group in groups.items():
-        amount = sums[mois, nature]
-        zeroed = professional[mois] < 0 if nature in _PROFESSIONAL else amount < 0
+        amount = sum(stored.record.montant_net_social_cents for stored in group)
         lines.append(
             Line(
                 personne,
                 mois,
                 nature,
                 LineStatus.PREREMPLI,
-                montant_retenu_cents=0 if zeroed else amount,
+                montant_retenu_cents=amount,
                 montant_prerempli_cents=amount,
                 records=tuple(sorted(group, key=lambda s: (s.record.date_versement, s.record.record_id))),
-                zeroed=zeroed,
             )
         )
     return lines

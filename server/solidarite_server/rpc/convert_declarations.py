@@ -13,11 +13,13 @@ from solidarite_server.domain.month import Month
 from solidarite_server.domain.nature import NatureRessource
 from solidarite_server.engine import ExplanationStep
 from solidarite_server.legislation import LegislationOptions, ParamDate
-from solidarite_server.prefill import Line
+from solidarite_server.prefill import Line, Signal
 from solidarite_server.rpc import convert
 from solidarite_server.rpc.convert_records import held_record
-from solidarite_server.services.declarations import AMENDED, Change, DeclarationView
+from solidarite_server.services.declarations import DeclarationView
 from solidarite_server.services.entitlements import MonthlyEntitlement, QuarterEntitlements
+from solidarite_server.services.life import Action, Change, Difference, LineDecision
+from solidarite_server.services.timeline import TimelineEvent
 
 _MAX_RESSOURCES = 20_000
 
@@ -38,8 +40,9 @@ def declaration(view: DeclarationView) -> declaration_pb2.Declaration:
             for person in value.persons
         ],
         lines=[_line(line) for line in value.lines],
-        window_opens=convert.day_to_proto(view.window[0]),
-        window_closes=convert.day_to_proto(view.window[1]),
+        signals=[_signal(signal) for signal in value.signals],
+        window_opens=convert.day_to_proto(view.window.opens),
+        window_closes=convert.day_to_proto(view.window.closes),
         known_at=convert.instant_to_proto(value.known_at_us),
     )
     if view.entitlements is not None:
@@ -48,17 +51,81 @@ def declaration(view: DeclarationView) -> declaration_pb2.Declaration:
     return message
 
 
-def timeline(view: DeclarationView) -> list[declaration_pb2.TimelineEvent]:
+def timeline(events: Sequence[TimelineEvent]) -> list[declaration_pb2.TimelineEvent]:
     """What happened, oldest first."""
     return [
         declaration_pb2.TimelineEvent(
-            at=convert.instant_to_proto(event.known_at_us),
-            actor="foyer",
+            at=convert.instant_to_proto(event.at_us),
+            actor=event.actor,
             kind=event.kind,
-            message_fr="Déclaration modifiée" if event.kind == AMENDED else "Déclaration validée",
+            message_fr=event.message_fr,
+            line_id=event.line_id,
+            before_cents=event.before_cents,
+            after_cents=event.after_cents,
+            record_ids=event.record_ids,
         )
-        for event in view.events
+        for event in events
     ]
+
+
+def differences(found: Sequence[Difference]) -> list[declaration_pb2.Difference]:
+    """Money owed one way or the other."""
+    return [
+        declaration_pb2.Difference(
+            mois_droit=convert.month_to_proto(difference.mois_droit),
+            benefit=convert.number(difference.benefit),
+            before_cents=difference.before_cents,
+            after_cents=difference.after_cents,
+            rappel_cents=difference.rappel_cents,
+            indu_cents=difference.indu_cents,
+            motif_fr=difference.motif,
+        )
+        for difference in found
+    ]
+
+
+def line_changes(before: Sequence[Line], after: Sequence[Line]) -> list[declaration_pb2.LineChange]:
+    """Prefilled lines that differ, with the amounts before and after."""
+    old, new = ({line.line_id: line for line in lines} for lines in (before, after))
+    found = []
+    for line_id in dict.fromkeys([*old, *new]):
+        was, now = old.get(line_id), new.get(line_id)
+        if _prefilled_amounts(was) != _prefilled_amounts(now):
+            found.append(
+                declaration_pb2.LineChange(before=_line(was) if was else None, after=_line(now) if now else None)
+            )
+    return found
+
+
+def _prefilled_amounts(line: Line | None) -> tuple[int | None, bool] | None:
+    if line is None or line.montant_prerempli_cents is None:
+        return None
+    return line.montant_prerempli_cents, line.zeroed
+
+
+def decisions(messages: Sequence[declaration_pb2.LineDecision]) -> list[LineDecision]:
+    """Read what the agency decides."""
+    if not 1 <= len(messages) <= 200:
+        raise InvalidRequest("De 1 à 200 décisions sont acceptées.", field="decisions")
+    return [_decision(message, f"decisions[{place}]") for place, message in enumerate(messages)]
+
+
+_DECISIONS = {
+    declaration_pb2.DECISION_ACCEPTEE: Action.ACCEPT,
+    declaration_pb2.DECISION_REJETEE: Action.REJECT,
+    declaration_pb2.DECISION_PARTIELLE: Action.RETAIN,
+}
+
+
+def _decision(message: declaration_pb2.LineDecision, field: str) -> LineDecision:
+    if message.decision not in _DECISIONS:
+        raise InvalidRequest("Une décision du contrat est attendue.", field=f"{field}.decision")
+    return LineDecision(
+        message.line_id,
+        _DECISIONS[message.decision],
+        convert.cents(message.montant_retenu_cents, f"{field}.montant_retenu_cents"),
+        convert.text(message.motif_fr, f"{field}.motif_fr", minimum=0, maximum=500),
+    )
 
 
 def changes(amendments: Sequence[declaration_pb2.Amendment]) -> list[Change]:
@@ -170,26 +237,39 @@ def _line(line: Line) -> declaration_pb2.DeclarationLine:
     )
 
 
+def _signal(signal: Signal) -> declaration_pb2.Signal:
+    return declaration_pb2.Signal(
+        code=signal.code,
+        message_fr=signal.message_fr,
+        personne=signal.personne,
+        mois=convert.month_to_proto(signal.mois),
+        line_id=signal.line_id,
+    )
+
+
 def _change(message: declaration_pb2.Amendment, field: str) -> Change:
     kind = message.WhichOneof("change")
     if kind == "confirmation":
-        return Change("CONFIRM", line_ids=tuple(message.confirmation.line_ids))
+        return Change(Action.CONFIRM, line_ids=tuple(message.confirmation.line_ids))
     if kind == "rectification":
         asked = message.rectification
-        amount = convert.cents(asked.montant_declare_cents, f"{field}.rectification.montant_declare_cents")
-        reference = convert.text(
-            asked.justification_reference, f"{field}.rectification.justification_reference", minimum=0, maximum=100
+        return Change(
+            Action.RECTIFY,
+            line_ids=(asked.line_id,),
+            montant_cents=convert.cents(asked.montant_declare_cents, f"{field}.rectification.montant_declare_cents"),
+            justification_reference=convert.text(
+                asked.justification_reference, f"{field}.rectification.justification_reference", minimum=0, maximum=100
+            ),
         )
-        return Change("RECTIFY", line_id=asked.line_id, montant_cents=amount, justification_reference=reference)
     if kind == "addition":
         added = message.addition
         return Change(
-            "ADD",
+            Action.ADD,
             personne=added.personne,
             mois=convert.month(added.mois, f"{field}.addition.mois"),
             nature=convert.enum(NatureRessource, added.nature, f"{field}.addition.nature"),
             montant_cents=convert.cents(added.montant_declare_cents, f"{field}.addition.montant_declare_cents"),
         )
     if kind == "removed_line_id":
-        return Change("REMOVE", line_id=message.removed_line_id)
+        return Change(Action.REMOVE, line_ids=(message.removed_line_id,))
     raise InvalidRequest("Une confirmation, une rectification, un ajout ou un retrait est attendu.", field=field)

@@ -35,8 +35,10 @@ from solidarite_server.services.declarations import DeclarationService
 from solidarite_server.services.entitlements import quarter_entitlements
 from solidarite_server.services.foyers import FoyerService
 from solidarite_server.services.ingest import IngestService
+from solidarite_server.services.life import Cause
 from solidarite_server.services.pseudonym import HmacPseudonymizer
 from solidarite_server.services.records import held_months
+from solidarite_server.services.timeline import timeline
 
 if TYPE_CHECKING:
     Context = grpc.aio.ServicerContext[Any, Any]
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 _IN_FLIGHT_BATCHES = 16
 _FOYERS_A_BATCH = 500
 _REQUESTS_A_BATCH = 2_000
+_WATCH_SECONDS = 0.5
 _LATER = "Ce service est annoncé par le contrat ; ce serveur ne le rend pas encore."
 
 
@@ -240,7 +243,8 @@ class DeclarationServicer(declaration_pb2_grpc.DeclarationServiceServicer):
         known_at = convert.instant_us(request.known_at) if request.HasField("known_at") else None
         view = self._services.declarations.view(request.numero_allocataire, mois, known_at_us=known_at)
         return declaration_pb2.GetDeclarationResponse(
-            declaration=convert_declarations.declaration(view), timeline=convert_declarations.timeline(view)
+            declaration=convert_declarations.declaration(view),
+            timeline=convert_declarations.timeline(timeline(view, self._services.declarations.records_behind(view))),
         )
 
     async def AmendDeclaration(  # noqa: N802
@@ -270,18 +274,58 @@ class DeclarationServicer(declaration_pb2_grpc.DeclarationServiceServicer):
     async def DecideRectification(  # noqa: N802
         self, request: declaration_pb2.DecideRectificationRequest, context: Context
     ) -> declaration_pb2.DecideRectificationResponse:
-        raise NotImplementedYet(_LATER)
+        view = self._services.declarations.decide(
+            request.numero_allocataire,
+            convert.declaration_month(request.mois_declaration, "mois_declaration"),
+            etag=request.etag,
+            request_id=convert.text(request.request_id, "request_id", maximum=64),
+            decisions=convert_declarations.decisions(request.decisions),
+        )
+        return declaration_pb2.DecideRectificationResponse(
+            declaration=convert_declarations.declaration(view),
+            differences=convert_declarations.differences(view.differences),
+        )
 
     async def ReviseDeclaration(  # noqa: N802
         self, request: declaration_pb2.ReviseDeclarationRequest, context: Context
     ) -> declaration_pb2.ReviseDeclarationResponse:
-        raise NotImplementedYet(_LATER)
+        view = self._services.declarations.revise(
+            request.numero_allocataire,
+            convert.declaration_month(request.mois_declaration, "mois_declaration"),
+            etag=request.etag,
+            request_id=convert.text(request.request_id, "request_id", maximum=64),
+            cause=convert.enum(Cause, request.cause, "cause"),
+            event_date=convert.day(request.event_date, "event_date") if request.HasField("event_date") else None,
+            motif=convert.text(request.motif_fr, "motif_fr", minimum=0, maximum=500),
+        )
+        return declaration_pb2.ReviseDeclarationResponse(
+            declaration=convert_declarations.declaration(view),
+            differences=convert_declarations.differences(view.differences),
+        )
 
     async def WatchDeclaration(  # noqa: N802
         self, request: declaration_pb2.WatchDeclarationRequest, context: Context
     ) -> AsyncIterator[declaration_pb2.WatchDeclarationResponse]:
-        raise NotImplementedYet(_LATER)
-        yield
+        mois = convert.declaration_month(request.mois_declaration, "mois_declaration")
+        seen = None
+        commit = -1
+        while True:
+            newest = self._services.store.commit_sequence()
+            if newest != commit:
+                commit = newest
+                view = self._services.declarations.view(request.numero_allocataire, mois)
+                if seen is None or view.etag != seen.etag:
+                    yield declaration_pb2.WatchDeclarationResponse(
+                        etag=view.etag,
+                        changes=convert_declarations.line_changes(seen.declaration.lines, view.declaration.lines)
+                        if seen
+                        else (),
+                        at=convert.instant_to_proto(view.declaration.known_at_us),
+                    )
+                    seen = view
+                if view.entitlements is not None:
+                    return  # frozen: what arrives later changes nothing by itself (REGULATION §2.6)
+            await asyncio.sleep(_WATCH_SECONDS)
 
 
 class EntitlementServicer(entitlement_pb2_grpc.EntitlementServiceServicer):

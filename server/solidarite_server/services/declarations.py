@@ -1,96 +1,53 @@
-"""The life of a declaration: prefilled from the records, amended by the household, submitted and frozen.
+"""The use cases around a declaration: prefilled from the records, amended, submitted, decided on, revised.
 
-What happened is a list of events; the declaration is what they make of the prefilled lines. The etag is the number of
-the last event.
+What happened is a list of events (`services.life`); the declaration is what they make of the prefilled lines. The etag
+is the number of the last event. Every change answers with the declaration as known at the instant of its own event,
+so that the same request again gives the same answer.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
-from solidarite_server.domain.errors import IllegalTransition, InvalidRequest, Reason
+from solidarite_server.domain.errors import IllegalTransition, InvalidRequest, StaleEtag
 from solidarite_server.domain.foyer import Foyer, Role
 from solidarite_server.domain.month import Month
-from solidarite_server.domain.nature import NatureRessource
+from solidarite_server.domain.record import StoredRecord
 from solidarite_server.engine import reference_quarter
 from solidarite_server.legislation import LegislationOptions
 from solidarite_server.ports import Clock, Store, StoredEvent
 from solidarite_server.prefill import (
     Declaration,
     DeclarationState,
-    Line,
     LineStatus,
-    PersonPrefill,
+    lines_to_declare,
     prefill,
     ressources_of,
+    signals_of,
 )
-from solidarite_server.services import codec
-from solidarite_server.services.entitlements import QuarterEntitlements, quarter_entitlements
+from solidarite_server.services import codec, life
+from solidarite_server.services.calendar import Window, day_of, start_of, window_of
+from solidarite_server.services.entitlements import MonthlyEntitlement, QuarterEntitlements, quarter_entitlements
 from solidarite_server.services.foyers import FoyerService
-
-AMENDED, SUBMITTED = "AMENDED", "SUBMITTED"
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One change asked by the household; which fields hold depends on the kind."""
-
-    kind: str
-    """CONFIRM (lines, or all prefilled ones), RECTIFY, ADD or REMOVE."""
-    line_ids: tuple[str, ...] = ()
-    line_id: str = ""
-    montant_cents: int = 0
-    justification_reference: str = ""
-    personne: str = ""
-    mois: Month | None = None
-    nature: NatureRessource | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Amended:
-    """Payload of an AMENDED event."""
-
-    changes: tuple[Change, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class FrozenLine:
-    """A line as submitted, with the identifiers of the records behind it."""
-
-    personne: str
-    mois: Month
-    nature: NatureRessource
-    status: LineStatus
-    montant_retenu_cents: int
-    montant_prerempli_cents: int | None = None
-    montant_declare_cents: int | None = None
-    record_ids: tuple[bytes, ...] = ()
-    zeroed: bool = False
-    justification_reference: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class FrozenAmount:
-    """The rights of one month as submitted, in cents."""
-
-    mois_droit: Month
-    rsa_cents: int
-    ppa_cents: int
-
-
-@dataclass(frozen=True, slots=True)
-class Submitted:
-    """Payload of a SUBMITTED event: all that founds the frozen amounts."""
-
-    lines: tuple[FrozenLine, ...]
-    amounts: tuple[FrozenAmount, ...]
-    persons: tuple[PersonPrefill, ...]
-    known_at_us: int
-    foyer_known_at_us: int
-    legislation_version: str
+from solidarite_server.services.life import (
+    AMENDED,
+    DECIDED,
+    REVISED,
+    SUBMITTED,
+    Amended,
+    Cause,
+    Change,
+    Decided,
+    Difference,
+    Exceptional,
+    FrozenQuarter,
+    LineDecision,
+    Revised,
+    Submitted,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +57,37 @@ class DeclarationView:
     declaration: Declaration
     etag: str
     entitlements: QuarterEntitlements | None
-    """Those frozen by the submission; None before."""
-    window: tuple[date, date]
+    """Those frozen by the submission, or by the last decision or revision; None before."""
+    window: Window
+    events: tuple[StoredEvent, ...]
+    differences: tuple[Difference, ...] = ()
+    """What the last decision or revision changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """What the events make of a declaration."""
+
+    state: DeclarationState
+    quarter: FrozenQuarter | None
+    amendments: tuple[Amended, ...]
+    differences: tuple[Difference, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Current:
+    """A declaration as it stands, with the dossier it stands on."""
+
+    standing: _Standing
+    foyer: Foyer
+    foyer_known_at_us: int
+    declaration: Declaration
+    etag: str
     events: tuple[StoredEvent, ...]
 
 
 class DeclarationService:
-    """Prefills, amends and submits declarations."""
+    """Prefills, amends, submits, decides, revises. `known_at_us`, everywhere: as it was known at that instant."""
 
     def __init__(self, store: Store, clock: Clock, options: LegislationOptions) -> None:
         self._store = store
@@ -114,83 +95,273 @@ class DeclarationService:
         self._options = options
         self._foyers = FoyerService(store)
 
+    # Reads
+
     def view(
         self, numero_allocataire: str, mois: Month, *, known_at_us: int | None = None, explain: bool = False
     ) -> DeclarationView:
         """The declaration as it stands now, or stood at an instant; NotFound without a dossier."""
-        events = self._store.events(numero_allocataire, mois, known_at_us=known_at_us)
-        submitted = next((event for event in events if event.kind == SUBMITTED), None)
-        etag = str(events[-1].sequence if events else 0)
-        window = (mois.first_day, mois.last_day)
-        if submitted is None:
-            declaration = self._open(numero_allocataire, mois, events, known_at_us)
-            return DeclarationView(declaration, etag, None, window, tuple(events))
-        frozen = codec.loads(Submitted, submitted.payload)
-        foyer, _ = self._foyers.get(numero_allocataire, known_at_us=frozen.foyer_known_at_us)
-        declaration = _from_frozen(numero_allocataire, mois, foyer, frozen, self._options)
-        entitlements = self._compute(foyer, declaration, explain=explain)
-        return DeclarationView(declaration, etag, entitlements, window, tuple(events))
+        current = self._current(numero_allocataire, mois, known_at_us)
+        window = window_of(mois, self._options.calendrier)
+        quarter, declaration = current.standing.quarter, current.declaration
+        if quarter is None:
+            shown = with_empty_lines(current.foyer, declaration)
+            shown = replace(shown, signals=signals_of(shown, start_of(window.opens)))
+            return DeclarationView(shown, current.etag, None, window, current.events)
+        entitlements = self._frozen_entitlements(numero_allocataire, declaration, quarter, explain=explain)
+        differences = current.standing.differences
+        return DeclarationView(declaration, current.etag, entitlements, window, current.events, differences)
 
-    def amend(
-        self, numero_allocataire: str, mois: Month, *, etag: str, request_id: str, changes: Sequence[Change]
-    ) -> DeclarationView:
-        """Apply changes, all or none; the same request again changes nothing."""
-        payload = codec.dumps(Amended(tuple(changes)))
-        if not self._replayed(numero_allocataire, mois, request_id):
-            events = self._store.events(numero_allocataire, mois)
-            declaration = self._open(numero_allocataire, mois, events, None)
-            _apply(declaration, changes)  # refuses here what the events must never hold
-        self._store.append_event(
-            numero_allocataire,
-            mois,
-            expected_sequence=_sequence(etag),
-            kind=AMENDED,
-            payload=payload,
-            request_id=request_id,
-            body_hash=hashlib.sha256(AMENDED.encode() + etag.encode() + payload).digest(),
-        )
-        return self.view(numero_allocataire, mois)
-
-    def submit(
-        self, numero_allocataire: str, mois: Month, *, etag: str, request_id: str, explain: bool
-    ) -> DeclarationView:
-        """Validate the declaration: its amounts are frozen for the three months of right (R262-4)."""
-        if not self._replayed(numero_allocataire, mois, request_id):
-            events = self._store.events(numero_allocataire, mois)
-            declaration = self._open(numero_allocataire, mois, events, None)
-            foyer, foyer_known_at = self._foyers.get(numero_allocataire)
-            missing = to_declare_by_hand(foyer, declaration)
-            if missing:
-                raise IllegalTransition(missing)
-            entitlements = self._compute(foyer, declaration, explain=False)
-            payload = codec.dumps(_freeze(declaration, entitlements, foyer_known_at))
-        else:
-            payload = b""
-        self._store.append_event(
-            numero_allocataire,
-            mois,
-            expected_sequence=_sequence(etag),
-            kind=SUBMITTED,
-            payload=payload,
-            request_id=request_id,
-            # The body of a submission is its etag: the amounts follow from it.
-            body_hash=hashlib.sha256(SUBMITTED.encode() + etag.encode()).digest(),
-        )
-        return self.view(numero_allocataire, mois, explain=explain)
+    def records_behind(self, view: DeclarationView) -> dict[str, list[StoredRecord]]:
+        """Every version held on the members for the reference months, as known at the view's instant, by line_id."""
+        declaration = view.declaration
+        foyer, _ = self._foyers.get(declaration.numero_allocataire, known_at_us=declaration.known_at_us)
+        names = {m.pseudonyme: m.personne for m in foyer.membres if m.pseudonyme is not None and m.nir_certifie}
+        first, _, last = declaration.mois_reference
+        horizon = max([declaration.known_at_us, *(event.known_at_us for event in view.events)])
+        found: dict[str, list[StoredRecord]] = {}
+        for stored in self._store.records_of(list(names), first, last, known_at_us=horizon):
+            record = stored.record
+            line_id = f"{names[record.person]}/{record.mois_rattachement}/{record.nature.name}"
+            found.setdefault(line_id, []).append(stored)
+        return found
 
     def entitlements(
         self, numero_allocataire: str, mois: Month, *, known_at_us: int | None, explain: bool
     ) -> tuple[QuarterEntitlements, bool, str]:
         """Rights frozen by the submission, or an estimate; True for an estimate, and why it cannot be made if so."""
-        seen = self.view(numero_allocataire, mois, known_at_us=known_at_us, explain=explain)
-        if seen.entitlements is not None:
-            return seen.entitlements, False, ""
-        foyer, _ = self._foyers.get(numero_allocataire, known_at_us=known_at_us)
-        return (
-            self._compute(foyer, seen.declaration, explain=explain),
-            True,
-            to_declare_by_hand(foyer, seen.declaration),
+        current = self._current(numero_allocataire, mois, known_at_us)
+        quarter, declaration = current.standing.quarter, current.declaration
+        if quarter is not None:
+            frozen = self._frozen_entitlements(numero_allocataire, declaration, quarter, explain=explain)
+            return frozen, False, ""
+        estimate = self._compute(current.foyer, declaration, explain=explain)
+        return estimate, True, to_declare_by_hand(current.foyer, declaration)
+
+    # Changes
+
+    def amend(
+        self, numero_allocataire: str, mois: Month, *, etag: str, request_id: str, changes: Sequence[Change]
+    ) -> DeclarationView:
+        """Apply changes, all or none."""
+
+        def payload(current: _Current) -> bytes:
+            self._check_filing(current.standing, mois)
+            return codec.dumps(Amended(life.resolve(current.declaration, changes)))
+
+        return self._append(numero_allocataire, mois, etag, request_id, AMENDED, _AsAsked(tuple(changes)), payload)
+
+    def submit(
+        self, numero_allocataire: str, mois: Month, *, etag: str, request_id: str, explain: bool
+    ) -> DeclarationView:
+        """Validate the declaration: its amounts are frozen for the three months of right (R262-4)."""
+
+        def payload(current: _Current) -> bytes:
+            today = self._check_filing(current.standing, mois)
+            self._check_no_overlap(numero_allocataire, mois)
+            missing = to_declare_by_hand(current.foyer, current.declaration)
+            if missing:
+                raise IllegalTransition(missing)
+            entitlements = self._compute(current.foyer, current.declaration, explain=False)
+            quarter = FrozenQuarter(
+                lines=tuple(life.freeze(line) for line in current.declaration.lines),
+                amounts=entitlements.amounts,
+                persons=current.declaration.persons,
+                known_at_us=current.declaration.known_at_us,
+                foyer_known_at_us=current.foyer_known_at_us,
+                legislation_version=entitlements.legislation_version,
+                options=self._options.changed(),
+            )
+            late = window_of(mois, self._options.calendrier).is_late(today)
+            return codec.dumps(Submitted(quarter, late))
+
+        return self._append(numero_allocataire, mois, etag, request_id, SUBMITTED, _Nothing(), payload, explain=explain)
+
+    def decide(
+        self, numero_allocataire: str, mois: Month, *, etag: str, request_id: str, decisions: Sequence[LineDecision]
+    ) -> DeclarationView:
+        """Decide on rectified lines, all or none, and compute the whole quarter again (REGULATION §2.5)."""
+
+        def payload(current: _Current) -> bytes:
+            life.refuse_unless(current.standing.state, life.DECIDABLE, "aucune rectification n'attend de décision")
+            quarter = _frozen_quarter(current.standing)
+            lines = life.decided(current.declaration.lines, current.foyer, decisions)
+            after = self._recomputed(numero_allocataire, replace(current.declaration, lines=lines), quarter)
+            motif = " ; ".join(dict.fromkeys(d.motif for d in decisions if d.motif)) or "Rectification acceptée"
+            found = life.differences(quarter.amounts, after.amounts, motif)
+            return codec.dumps(Decided(tuple(decisions), after, found))
+
+        asked = _Decisions(tuple(decisions))
+        return self._append(numero_allocataire, mois, etag, request_id, DECIDED, asked, payload)
+
+    def revise(
+        self,
+        numero_allocataire: str,
+        mois: Month,
+        *,
+        etag: str,
+        request_id: str,
+        cause: Cause,
+        event_date: date | None,
+        motif: str,
+    ) -> DeclarationView:
+        """Compute a submitted quarter again: with what is known now, or for one of the three exceptions (R262-4-1)."""
+
+        def payload(current: _Current) -> bytes:
+            life.refuse_unless(current.standing.state, life.REVISABLE, "il n'y a rien à réviser")
+            before = _frozen_quarter(current.standing)
+            if cause is Cause.CONTROLE:
+                declaration, base = self._controlled(numero_allocataire, current.declaration, before)
+            else:
+                declaration = current.declaration
+                base = self._with_exception(numero_allocataire, mois, before, cause, event_date)
+            after = self._recomputed(numero_allocataire, declaration, base)
+            found = life.differences(before.amounts, after.amounts, motif)
+            return codec.dumps(Revised(cause, after, found, event_date, motif))
+
+        asked = _Revision(cause, event_date, motif)
+        return self._append(numero_allocataire, mois, etag, request_id, REVISED, asked, payload)
+
+    # Parts
+
+    def _append(
+        self,
+        numero_allocataire: str,
+        mois: Month,
+        etag: str,
+        request_id: str,
+        kind: str,
+        asked: object,
+        payload: Callable[[_Current], bytes],
+        *,
+        explain: bool = False,
+    ) -> DeclarationView:
+        current = self._current(numero_allocataire, mois, None)
+        content = b""  # of a request already served: the store gives its event back, or refuses another body
+        if not any(event.request_id == request_id for event in current.events):
+            if etag != current.etag:
+                raise StaleEtag("La déclaration a changé depuis sa lecture : relisez-la avant de continuer.")
+            content = payload(current)
+        event = self._store.append_event(
+            numero_allocataire,
+            mois,
+            expected_sequence=len(current.events),
+            kind=kind,
+            payload=content,
+            request_id=request_id,
+            body_hash=hashlib.sha256(kind.encode() + etag.encode() + b"\0" + codec.dumps(asked)).digest(),
         )
+        return self.view(numero_allocataire, mois, known_at_us=event.known_at_us, explain=explain)
+
+    def _current(self, numero_allocataire: str, mois: Month, known_at_us: int | None) -> _Current:
+        # Everything is read as known at one instant, so that it can be read again.
+        horizon = self._store.last_instant_us() if known_at_us is None else known_at_us
+        events = self._store.events(numero_allocataire, mois, known_at_us=horizon)
+        standing = self._standing(mois, events, known_at_us)
+        quarter = standing.quarter
+        dossier_known_at = horizon if quarter is None else quarter.foyer_known_at_us
+        foyer, foyer_known_at = self._foyers.get(numero_allocataire, known_at_us=dossier_known_at)
+        if quarter is None:
+            fresh = self._prefilled(foyer, mois, horizon)
+            declaration = life.amended(fresh, foyer, standing.amendments)
+        else:
+            fresh = self._prefilled(foyer, mois, quarter.known_at_us)
+            by_id = {line.line_id: line for line in fresh.lines}
+            lines = tuple(life.thaw(line, by_id) for line in quarter.lines)
+            declaration = replace(fresh, persons=quarter.persons, lines=lines)
+        declaration = replace(declaration, state=standing.state)
+        return _Current(standing, foyer, foyer_known_at, declaration, etag_of(len(events), declaration), tuple(events))
+
+    def _standing(self, mois: Month, events: Sequence[StoredEvent], known_at_us: int | None) -> _Standing:
+        today = day_of(self._clock.now_us() if known_at_us is None else known_at_us)
+        window = window_of(mois, self._options.calendrier)
+        frozen = [event for event in events if event.kind != AMENDED]
+        if not frozen:
+            changes = tuple(codec.loads(Amended, event.payload) for event in events)
+            state = DeclarationState.EN_COURS if changes else DeclarationState.PREREMPLIE
+            return _Standing(DeclarationState.NON_RETOURNEE if window.is_over(today) else state, None, changes)
+        last = frozen[-1]
+        differences: tuple[Difference, ...] = ()
+        if last.kind == SUBMITTED:
+            quarter = codec.loads(Submitted, last.payload).quarter
+        elif last.kind == DECIDED:
+            decided = codec.loads(Decided, last.payload)
+            quarter, differences = decided.quarter, decided.differences
+        else:
+            revised = codec.loads(Revised, last.payload)
+            quarter, differences = revised.quarter, revised.differences
+        state = life.state_after(quarter.lines, recomputed=len(frozen) > 1)
+        if window.enforced and today > window.prescription:
+            state = DeclarationState.CLOSE
+        return _Standing(state, quarter, (), differences)
+
+    def _prefilled(self, foyer: Foyer, mois: Month, known_at_us: int) -> Declaration:
+        months = reference_quarter(foyer, mois, self._options).months
+        persons = [membre.pseudonyme for membre in foyer.membres if membre.pseudonyme is not None]
+        records = self._store.records_of(persons, months[0], months[2], known_at_us=known_at_us)
+        return prefill(foyer, mois, months, records, known_at_us=known_at_us)
+
+    def _controlled(
+        self, numero_allocataire: str, before: Declaration, quarter: FrozenQuarter
+    ) -> tuple[Declaration, FrozenQuarter]:
+        horizon = self._store.last_instant_us()
+        foyer, foyer_known_at = self._foyers.get(numero_allocataire, known_at_us=horizon)
+        fresh = self._prefilled(foyer, before.mois_declaration, horizon)
+        declaration = replace(fresh, lines=life.carried_over(before.lines, fresh, foyer))
+        return declaration, replace(quarter, foyer_known_at_us=foyer_known_at)
+
+    def _with_exception(
+        self, numero_allocataire: str, mois: Month, quarter: FrozenQuarter, cause: Cause, event_date: date | None
+    ) -> FrozenQuarter:
+        if event_date is None:
+            raise InvalidRequest("Le jour de l'événement est attendu.", field="event_date")
+        foyer, foyer_known_at = self._foyers.get(numero_allocataire)
+        life.check_exception(foyer, reference_quarter(foyer, mois, self._options).mois_droit, cause, event_date)
+        return replace(quarter, exceptions=(*quarter.exceptions, Exceptional(cause, event_date, foyer_known_at)))
+
+    def _recomputed(self, numero_allocataire: str, declaration: Declaration, base: FrozenQuarter) -> FrozenQuarter:
+        entitlements = self._entitlements_of(numero_allocataire, declaration, base, explain=False)
+        return replace(
+            base,
+            lines=tuple(life.freeze(line) for line in declaration.lines),
+            amounts=entitlements.amounts,
+            persons=declaration.persons,
+            known_at_us=declaration.known_at_us,
+            legislation_version=entitlements.legislation_version,
+            options=self._options.changed(),
+        )
+
+    def _entitlements_of(
+        self, numero_allocataire: str, declaration: Declaration, quarter: FrozenQuarter, *, explain: bool
+    ) -> QuarterEntitlements:
+        foyer, _ = self._foyers.get(numero_allocataire, known_at_us=quarter.foyer_known_at_us)
+        mois = declaration.mois_declaration
+        examined = {}
+        for droit in reference_quarter(foyer, mois, self._options).mois_droit:
+            held = [e for e in quarter.exceptions if Month.of(e.event_date) <= droit]
+            if held:
+                newest = max(quarter.foyer_known_at_us, *(e.foyer_known_at_us for e in held))
+                dossier, _ = self._foyers.get(numero_allocataire, known_at_us=newest)
+                examined[droit] = life.as_examined(dossier, mois, held)
+        return quarter_entitlements(
+            foyer,
+            ressources_of(declaration.lines),
+            mois,
+            options=LegislationOptions.named(quarter.options),
+            with_steps=explain,
+            examined=examined,
+        )
+
+    def _frozen_entitlements(
+        self, numero_allocataire: str, declaration: Declaration, quarter: FrozenQuarter, *, explain: bool
+    ) -> QuarterEntitlements:
+        """The amounts as frozen. They are explained as long as the rules in force still give them."""
+        kept = tuple(MonthlyEntitlement(amount) for amount in quarter.amounts)
+        if explain:
+            found = self._entitlements_of(numero_allocataire, declaration, quarter, explain=True)
+            if found.amounts == quarter.amounts:
+                kept = found.months
+        return QuarterEntitlements(declaration.mois_reference, kept, quarter.legislation_version)
 
     def _compute(self, foyer: Foyer, declaration: Declaration, *, explain: bool) -> QuarterEntitlements:
         return quarter_entitlements(
@@ -201,23 +372,51 @@ class DeclarationService:
             with_steps=explain,
         )
 
-    def _open(
-        self, numero_allocataire: str, mois: Month, events: Sequence[StoredEvent], known_at_us: int | None
-    ) -> Declaration:
-        if any(event.kind == SUBMITTED for event in events):
-            raise IllegalTransition("La déclaration est validée : elle ne se modifie plus.")
-        foyer, _ = self._foyers.get(numero_allocataire, known_at_us=known_at_us)
-        months = reference_quarter(foyer, mois, self._options).months
-        persons = [membre.pseudonyme for membre in foyer.membres if membre.pseudonyme is not None]
-        records = self._store.records_of(persons, months[0], months[2], known_at_us=known_at_us)
-        known_at = self._clock.now_us() if known_at_us is None else known_at_us
-        declaration = prefill(foyer, mois, months, records, known_at_us=known_at)
-        for event in events:
-            declaration = _apply(declaration, codec.loads(Amended, event.payload).changes)
-        return declaration
+    def _check_filing(self, standing: _Standing, mois: Month) -> date:
+        today = day_of(self._clock.now_us())
+        window_of(mois, self._options.calendrier).check_filing(today)
+        life.refuse_unless(standing.state, life.AMENDABLE, "elle ne se modifie plus")
+        return today
 
-    def _replayed(self, numero_allocataire: str, mois: Month, request_id: str) -> bool:
-        return any(event.request_id == request_id for event in self._store.events(numero_allocataire, mois))
+    def _check_no_overlap(self, numero_allocataire: str, mois: Month) -> None:
+        """R262-4: a month of right is examined once; two frozen quarters never cover the same month."""
+        for other in (mois - 2, mois - 1, mois + 1, mois + 2):
+            if any(event.kind == SUBMITTED for event in self._store.events(numero_allocataire, other)):
+                raise IllegalTransition(
+                    f"La déclaration de {other} couvre déjà une partie de ce trimestre.", field="mois_declaration"
+                )
+
+
+@dataclass(frozen=True, slots=True)
+class _AsAsked:
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Nothing:
+    """A submission asks for nothing but what the etag names."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Decisions:
+    decisions: tuple[LineDecision, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Revision:
+    cause: Cause
+    event_date: date | None
+    motif: str
+
+
+def with_empty_lines(foyer: Foyer, declaration: Declaration) -> Declaration:
+    """The declaration with the empty lines that its persons may have to fill."""
+    order = {membre.personne: place for place, membre in enumerate(foyer.membres)}
+    lines = sorted(
+        (*declaration.lines, *lines_to_declare(foyer, declaration)),
+        key=lambda line: (line.mois, order[line.personne], line.nature),
+    )
+    return replace(declaration, lines=tuple(lines))
 
 
 def to_declare_by_hand(foyer: Foyer, declaration: Declaration) -> str:
@@ -233,139 +432,18 @@ def to_declare_by_hand(foyer: Foyer, declaration: Declaration) -> str:
     return ""
 
 
-def _sequence(etag: str) -> int:
-    if not etag.isascii() or not etag.isdigit() or len(etag) > 9:
-        raise InvalidRequest("L'etag est celui de la dernière lecture de la déclaration.", field="etag")
-    return int(etag)
+def _frozen_quarter(standing: _Standing) -> FrozenQuarter:
+    if standing.quarter is None:
+        raise IllegalTransition("La déclaration n'est pas validée.")
+    return standing.quarter
 
 
-def _apply(declaration: Declaration, changes: Iterable[Change]) -> Declaration:
-    lines = {line.line_id: line for line in declaration.lines}
-    for place, change in enumerate(changes):
-        field = f"amendments[{place}]"
-        if change.kind == "CONFIRM":
-            for line_id in change.line_ids or [i for i, line in lines.items() if line.status is LineStatus.PREREMPLI]:
-                line = _line(lines, line_id, f"{field}.confirmation.line_ids")
-                if line.status is LineStatus.PREREMPLI:
-                    lines[line_id] = replace(line, status=LineStatus.CONFIRME)
-        elif change.kind == "RECTIFY":
-            lines[change.line_id] = _rectified(lines, change, f"{field}.rectification")
-        elif change.kind == "ADD":
-            added = _added(declaration, change, f"{field}.addition")
-            if added.line_id in lines and lines[added.line_id].status is not LineStatus.AJOUTE:
-                raise InvalidRequest("Cette ligne existe déjà : rectifiez-la.", field=f"{field}.addition")
-            lines[added.line_id] = added
-        elif change.kind == "REMOVE":
-            line = _line(lines, change.line_id, f"{field}.removed_line_id")
-            if line.status is not LineStatus.AJOUTE:
-                raise InvalidRequest("Seule une ligne ajoutée se retire.", field=f"{field}.removed_line_id")
-            del lines[change.line_id]
-        else:
-            raise InvalidRequest(
-                "Une confirmation, une rectification, un ajout ou un retrait est attendu.", field=field
-            )
-    ordered = tuple(sorted(lines.values(), key=lambda line: (line.mois, line.personne, line.nature)))
-    return replace(declaration, lines=ordered, state=DeclarationState.EN_COURS)
+def etag_of(sequence: int, declaration: Declaration) -> str:
+    """Names what a reader saw: the events, and the amounts that the records gave the lines at that time.
 
-
-def _line(lines: dict[str, Line], line_id: str, field: str) -> Line:
-    if line_id not in lines:
-        raise InvalidRequest("Cette ligne n'est pas dans la déclaration.", field=field)
-    return lines[line_id]
-
-
-def _rectified(lines: dict[str, Line], change: Change, field: str) -> Line:
-    line = _line(lines, change.line_id, f"{field}.line_id")
-    if line.status not in (LineStatus.PREREMPLI, LineStatus.CONFIRME, LineStatus.RECTIFIE):
-        raise InvalidRequest("Seule une ligne préremplie se rectifie.", field=f"{field}.line_id")
-    if not change.justification_reference:
-        raise InvalidRequest(
-            "Une rectification s'accompagne d'une pièce justificative.",
-            field=f"{field}.justification_reference",
-            reason=Reason.JUSTIFICATION_MISSING,
-        )
-    return replace(
-        line,
-        status=LineStatus.RECTIFIE,
-        montant_declare_cents=_positive(change, field),
-        montant_retenu_cents=change.montant_cents,
-        zeroed=False,
-        justification_reference=change.justification_reference,
-    )
-
-
-def _added(declaration: Declaration, change: Change, field: str) -> Line:
-    if change.personne not in {person.personne for person in declaration.persons}:
-        raise InvalidRequest("Cette personne n'est pas membre du foyer.", field=f"{field}.personne")
-    if change.mois not in declaration.mois_reference:
-        raise InvalidRequest("Un mois de référence est attendu.", field=f"{field}.mois")
-    if change.nature is None or change.nature.known_to_caf:
-        raise InvalidRequest("Une nature de ressource à déclarer est attendue.", field=f"{field}.nature")
-    amount = _positive(change, field)
-    return Line(change.personne, change.mois, change.nature, LineStatus.AJOUTE, amount, montant_declare_cents=amount)
-
-
-def _positive(change: Change, field: str) -> int:
-    if change.montant_cents < 0:
-        raise InvalidRequest("Un montant positif ou nul est attendu.", field=f"{field}.montant_declare_cents")
-    return change.montant_cents
-
-
-def _freeze(declaration: Declaration, entitlements: QuarterEntitlements, foyer_known_at_us: int) -> Submitted:
-    lines = tuple(
-        FrozenLine(
-            line.personne,
-            line.mois,
-            line.nature,
-            line.status,
-            line.montant_retenu_cents,
-            line.montant_prerempli_cents,
-            line.montant_declare_cents,
-            tuple(stored.record.record_id for stored in line.records),
-            line.zeroed,
-            line.justification_reference,
-        )
-        for line in declaration.lines
-    )
-    amounts = tuple(
-        FrozenAmount(m.entitlement.mois_droit, m.entitlement.rsa_cents, m.entitlement.ppa_cents)
-        for m in entitlements.months
-    )
-    return Submitted(
-        lines,
-        amounts,
-        declaration.persons,
-        declaration.known_at_us,
-        foyer_known_at_us,
-        entitlements.legislation_version,
-    )
-
-
-def _from_frozen(
-    numero_allocataire: str, mois: Month, foyer: Foyer, frozen: Submitted, options: LegislationOptions
-) -> Declaration:
-    lines = tuple(
-        Line(
-            line.personne,
-            line.mois,
-            line.nature,
-            line.status,
-            line.montant_retenu_cents,
-            line.montant_prerempli_cents,
-            line.montant_declare_cents,
-            (),
-            line.zeroed,
-            line.justification_reference,
-        )
-        for line in frozen.lines
-    )
-    rectified = any(line.status is LineStatus.RECTIFIE for line in lines)
-    return Declaration(
-        numero_allocataire,
-        mois,
-        reference_quarter(foyer, mois, options).months,
-        DeclarationState.EN_VERIFICATION if rectified else DeclarationState.VALIDEE,
-        frozen.persons,
-        lines,
-        frozen.known_at_us,
-    )
+    A change asked for with it is refused once a late correction has changed what would be validated.
+    """
+    digest = hashlib.blake2b(digest_size=6)
+    for line in declaration.lines:
+        digest.update(f"{line.line_id}={line.montant_prerempli_cents},{line.montant_retenu_cents};".encode())
+    return f"{sequence}-{digest.hexdigest()}"

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from solidarite_server.domain.foyer import Foyer, RessourceMois
 from solidarite_server.domain.month import Month
-from solidarite_server.engine import Entitlement, Explanation, ExplanationStep, compute, explain, reference_quarter
+from solidarite_server.engine import (
+    Case,
+    Entitlement,
+    ExplanationStep,
+    columns_from,
+    compute_columns,
+    explain,
+    reference_quarter,
+)
 from solidarite_server.legislation import LegislationOptions, load_legislation
 
 
@@ -28,6 +36,11 @@ class QuarterEntitlements:
     months: tuple[MonthlyEntitlement, ...]
     legislation_version: str
 
+    @property
+    def amounts(self) -> tuple[Entitlement, ...]:
+        """The rights alone, by month of right."""
+        return tuple(month.entitlement for month in self.months)
+
 
 def quarter_entitlements(
     foyer: Foyer,
@@ -36,24 +49,33 @@ def quarter_entitlements(
     *,
     options: LegislationOptions,
     with_steps: bool,
+    examined: Mapping[Month, Foyer] | None = None,
 ) -> QuarterEntitlements:
-    """Compute M, M+1 and M+2, all examined in M: amounts frozen but for parameters by month of right (R262-4)."""
+    """Compute M, M+1 and M+2, all examined in M: amounts frozen but for parameters by month of right (R262-4).
+
+    `examined` gives, for the months of right touched by one of the three exceptions (R262-4-1), the household as it is
+    then examined; resources of persons who are not in it are left out.
+    """
     quarter = reference_quarter(foyer, mois_declaration, options)
-    months = tuple(
-        _month(foyer, ressources, mois, mois_declaration, options, with_steps) for mois in quarter.mois_droit
-    )
+    cases = [
+        _case((examined or {}).get(mois, foyer), ressources, mois, mois_declaration) for mois in quarter.mois_droit
+    ]
+    if with_steps:
+        months = tuple(_explained(case, options) for case in cases)
+    else:
+        due = compute_columns(columns_from(cases, options), options)
+        months = tuple(MonthlyEntitlement(due.entitlement(row, case.mois_droit)) for row, case in enumerate(cases))
     return QuarterEntitlements(quarter.months, months, load_legislation().version)
 
 
-def _month(
-    foyer: Foyer,
-    ressources: Sequence[RessourceMois],
-    mois: Month,
-    mois_declaration: Month,
-    options: LegislationOptions,
-    with_steps: bool,
-) -> MonthlyEntitlement:
-    if with_steps:
-        found: Explanation = explain(foyer, ressources, mois, mois_declaration=mois_declaration, options=options)
-        return MonthlyEntitlement(found.entitlement, found.rsa_steps, found.ppa_steps)
-    return MonthlyEntitlement(compute(foyer, ressources, mois, mois_declaration=mois_declaration, options=options))
+def _case(foyer: Foyer, ressources: Sequence[RessourceMois], mois_droit: Month, mois_declaration: Month) -> Case:
+    present = {membre.personne for membre in foyer.membres}
+    counted = [ressource for ressource in ressources if ressource.personne in present]
+    return Case(foyer, counted, mois_droit, mois_declaration)
+
+
+def _explained(case: Case, options: LegislationOptions) -> MonthlyEntitlement:
+    found = explain(
+        case.foyer, case.ressources, case.mois_droit, mois_declaration=case.mois_declaration, options=options
+    )
+    return MonthlyEntitlement(found.entitlement, found.rsa_steps, found.ppa_steps)

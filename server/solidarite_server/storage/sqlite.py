@@ -68,6 +68,10 @@ class SqliteStore:
         """The newest commit visible here."""
         return int(self._reader().execute("SELECT commit_sequence FROM head").fetchone()[0])
 
+    def last_instant_us(self) -> int:
+        """The instant of that commit, 0 before the first."""
+        return int(self._reader().execute("SELECT known_at_us FROM head").fetchone()[0])
+
     def records_of(
         self,
         persons: Sequence[bytes],

@@ -59,7 +59,7 @@ def test_each_prefilled_line_names_the_records_behind_it(filled: SolidariteClien
 
 def test_who_could_not_be_prefilled_must_declare_before_anything_is_computed(filled: SolidariteClient):
     declaration = filled.prefill_declaration(CHIDI, M)
-    assert not declaration.lines
+    assert {line.status for line in declaration.lines} == {declaration_pb2.LINE_STATUS_A_DECLARER}
     assert "n'est pas certifié" in declaration.persons[0].message_fr
     estimate = filled.get_entitlements(CHIDI, M)
     assert all(b.montant_cents == 0 and "déclarez" in b.motif for b in estimate.months[0].benefits)
@@ -105,18 +105,23 @@ def test_a_rectification_without_justification_is_refused_whole(filled: Solidari
 
 
 def test_the_same_request_gives_the_same_answer_and_another_body_is_refused(filled: SolidariteClient):
-    first = filled.amend_declaration(ZOE, M, etag="0", amendments=[confirm()], request_id="r1")
-    again = filled.amend_declaration(ZOE, M, etag="0", amendments=[confirm()], request_id="r1")
-    assert first.etag == again.etag == "1"
+    etag = filled.prefill_declaration(ZOE, M).etag
+    first = filled.amend_declaration(ZOE, M, etag=etag, amendments=[confirm()], request_id="r1")
+    filled.amend_declaration(
+        ZOE, M, etag=first.etag, amendments=[add("Zoé", "2026-08", NatureRessource.PENSION_ALIMENTAIRE, 5_000)]
+    )
+    again = filled.amend_declaration(ZOE, M, etag=etag, amendments=[confirm()], request_id="r1")
+    assert first == again
     with pytest.raises(CallError) as refused:
-        filled.amend_declaration(ZOE, M, etag="0", amendments=[confirm("x")], request_id="r1")
+        filled.amend_declaration(ZOE, M, etag=etag, amendments=[confirm("x")], request_id="r1")
     assert refused.value.reason == "REQUEST_ID_REUSED"
 
 
 def test_an_old_etag_is_refused(filled: SolidariteClient):
-    filled.amend_declaration(ZOE, M, etag="0", amendments=[confirm()])
+    etag = filled.prefill_declaration(ZOE, M).etag
+    filled.amend_declaration(ZOE, M, etag=etag, amendments=[confirm()])
     with pytest.raises(CallError) as refused:
-        filled.submit_declaration(ZOE, M, etag="0")
+        filled.submit_declaration(ZOE, M, etag=etag)
     assert refused.value.reason == "ETAG_STALE"
 
 
@@ -125,7 +130,7 @@ def test_what_was_acknowledged_is_there_after_a_restart(tmp_path: Path):
         for dossier in read_dossiers(DEMO / "foyers.json"):
             client.upsert_foyer(dossier)
         client.ingest_file(DEMO / "dsn" / "etoile-2026-07.dsn", source_id="paie", spool_directory=tmp_path / "spool")
-        submitted = client.submit_declaration(ZOE, M, etag="0")
+        submitted = client.submit_declaration(ZOE, M, etag=client.prefill_declaration(ZOE, M).etag)
     with running_server(tmp_path) as address, SolidariteClient(address) as client:
         assert client.prefill_declaration(ZOE, M) == submitted
         assert client.prefill_declaration(AMINA_LUCAS, M).lines
