@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from solidarite_client._aio import AsyncSolidariteClient
     from solidarite_client._journal import IngestSummary, Refusal
-    from solidarite_client._requests import add, confirm, rectify, remove
+    from solidarite_client._requests import accept, add, confirm, rectify, reject, remove, retain
     from solidarite_client._settings import ClientSettings, Tls
     from solidarite_client._sync import SolidariteClient
     from solidarite_client.dsn import check_dsn, read_dsn
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _HOME = {
     "_aio": ("AsyncSolidariteClient",),
     "_journal": ("IngestSummary", "Refusal"),
-    "_requests": ("add", "confirm", "rectify", "remove"),
+    "_requests": ("accept", "add", "confirm", "rectify", "reject", "remove", "retain"),
     "_settings": ("ClientSettings", "Tls"),
     "_sync": ("SolidariteClient",),
     "dsn": ("check_dsn", "read_dsn"),
@@ -68,13 +68,16 @@ __all__ = [
     "SolidariteError",
     "Spool",
     "Tls",
+    "accept",
     "add",
     "check_dsn",
     "confirm",
     "read_dsn",
     "read_file",
     "rectify",
+    "reject",
     "remove",
+    "retain",
 ]
 
 

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -259,9 +259,24 @@ class AsyncSolidariteClient:
         return await self._call(self._declarations.DecideRectification, request)
 
     async def revise_declaration(
-        self, request: declaration_pb2.ReviseDeclarationRequest
+        self,
+        numero_allocataire: str,
+        mois_declaration: MonthLike,
+        *,
+        etag: str,
+        cause: str,
+        event_date: date | None = None,
+        motif_fr: str = "",
+        request_id: str | None = None,
     ) -> declaration_pb2.ReviseDeclarationResponse:
-        """Recompute a submitted quarter with what is known now, or for an exception to the frozen quarter."""
+        """Recompute a submitted quarter: rappel or indu.
+
+        `cause` is CONTROLE (with what is known now), or one of the exceptions to the frozen quarter, on the day of
+        their event: INTERRUPTION_RESSOURCES, FIN_VIE_COUPLE or ISOLEMENT (CASF R262-4-1). ValueError for another.
+        """
+        request = _requests.revise_declaration(
+            numero_allocataire, mois_declaration, etag, cause, event_date, motif_fr, request_id
+        )
         return await self._call(self._declarations.ReviseDeclaration, request)
 
     def watch_declaration(

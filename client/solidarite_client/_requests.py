@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import date, datetime
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from solidarite.v1 import (
@@ -23,6 +23,7 @@ MonthLike = Month | str
 """A `Month`, or `AAAA-MM`."""
 
 Amendment = declaration_pb2.Amendment
+LineDecision = declaration_pb2.LineDecision
 
 
 def month(value: MonthLike) -> common_pb2.Month:
@@ -83,6 +84,29 @@ def add(personne: str, mois: MonthLike, nature: NatureRessource, montant_declare
 def remove(line_id: str) -> Amendment:
     """Take an added line back."""
     return Amendment(removed_line_id=line_id)
+
+
+# -- decisions --------------------------------------------------------------------------------------------------------
+
+
+def accept(line_id: str) -> LineDecision:
+    """Decide that the declared amount of a rectified line counts."""
+    return LineDecision(line_id=line_id, decision=declaration_pb2.DECISION_ACCEPTEE)
+
+
+def reject(line_id: str, motif_fr: str) -> LineDecision:
+    """Decide that the prefilled amount of a rectified line counts; the reason is told to the household."""
+    return LineDecision(line_id=line_id, decision=declaration_pb2.DECISION_REJETEE, motif_fr=motif_fr)
+
+
+def retain(line_id: str, montant_retenu_cents: int, motif_fr: str) -> LineDecision:
+    """Decide that another amount of a rectified line counts, in cents."""
+    return LineDecision(
+        line_id=line_id,
+        decision=declaration_pb2.DECISION_PARTIELLE,
+        montant_retenu_cents=montant_retenu_cents,
+        motif_fr=motif_fr,
+    )
 
 
 # -- requests ----------------------------------------------------------------------------------------------------------
@@ -184,6 +208,28 @@ def decide_rectification(
         request_id=request_id or new_request_id(),
         decisions=decisions,
     )
+
+
+def revise_declaration(
+    numero_allocataire: str,
+    mois_declaration: MonthLike,
+    etag: str,
+    cause: str,
+    event_date: date | None,
+    motif_fr: str,
+    request_id: str | None,
+) -> declaration_pb2.ReviseDeclarationRequest:
+    message = declaration_pb2.ReviseDeclarationRequest(
+        numero_allocataire=numero_allocataire,
+        mois_declaration=month(mois_declaration),
+        etag=etag,
+        request_id=request_id or new_request_id(),
+        cause=declaration_pb2.RevisionCause.Value(f"REVISION_CAUSE_{cause}"),
+        motif_fr=motif_fr,
+    )
+    if event_date is not None:
+        message.event_date.CopyFrom(common_pb2.Date(year=event_date.year, month=event_date.month, day=event_date.day))
+    return message
 
 
 def watch_declaration(numero_allocataire: str, mois_declaration: MonthLike) -> declaration_pb2.WatchDeclarationRequest:

@@ -6,8 +6,9 @@ import functools
 import inspect
 import json
 import os
+import re
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,13 +16,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from solidarite_client.models import Month
+from solidarite_client.models import Month, NatureRessource
 
 if TYPE_CHECKING:
     from solidarite_client._sync import SolidariteClient
 
 DEFAULT_SERVER = "127.0.0.1:50051"
 _PANEL = "Connexion"
+_EUROS = re.compile(r"\d{1,9}([.,]\d{1,2})?")
 
 
 def read_month(text: str) -> Month:
@@ -29,6 +31,27 @@ def read_month(text: str) -> Month:
         return Month.parse(text)
     except ValueError as error:
         raise typer.BadParameter(f"attendu : {error}") from None
+
+
+def read_day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter("attendu : un jour écrit AAAA-MM-JJ") from None
+
+
+def read_euros(text: str) -> int:
+    """Cents of an amount in euros, written with a comma or a point."""
+    if not _EUROS.fullmatch(text):
+        raise typer.BadParameter("attendu : un montant en euros, par exemple 912,40")
+    whole, _, fraction = text.replace(",", ".").partition(".")
+    return int(whole) * 100 + int(fraction.ljust(2, "0"))
+
+
+def read_nature(text: str) -> NatureRessource:
+    if text.upper() not in NatureRessource.__members__:
+        raise typer.BadParameter("attendu : une nature du contrat, par exemple PENSION_ALIMENTAIRE")
+    return NatureRessource[text.upper()]
 
 
 def _instant(text: str) -> datetime:

@@ -1,8 +1,10 @@
-"""`solidarite prefill` and `solidarite entitlements`: the declaration of a month and the rights that it opens."""
+"""`solidarite prefill`, `entitlements` and `declaration …`: a declaration over its whole life, and its rights."""
 
 from __future__ import annotations
 
+from datetime import UTC, date
 from decimal import Decimal
+from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,14 +19,36 @@ from solidarite_client.cli_common import (
     euros,
     month_name,
     print_json,
+    read_day,
+    read_euros,
+    read_month,
+    read_nature,
     table,
 )
+from solidarite_client.models import Month, NatureRessource
 
 if TYPE_CHECKING:
-    from solidarite.v1.declaration_pb2 import Declaration
+    from solidarite.v1.declaration_pb2 import (
+        Amendment,
+        DecideRectificationResponse,
+        Declaration,
+        Difference,
+        LineChange,
+        LineDecision,
+        ReviseDeclarationResponse,
+    )
     from solidarite.v1.entitlement_pb2 import BenefitEntitlement, ExplanationStep, MonthlyEntitlement
 
     from solidarite_client._sync import SolidariteClient
+
+
+class RevisionCause(Enum):
+    """Why a frozen quarter is computed again: the contract's names."""
+
+    CONTROLE = "CONTROLE"
+    INTERRUPTION_RESSOURCES = "INTERRUPTION_RESSOURCES"
+    FIN_VIE_COUPLE = "FIN_VIE_COUPLE"
+    ISOLEMENT = "ISOLEMENT"
 
 
 # LineStatus of the contract, in the words of the household.
@@ -45,6 +69,10 @@ def register(app: typer.Typer) -> None:
     """Add the verbs to the command."""
     app.command("prefill")(connected(prefill))
     app.command("entitlements")(connected(entitlements))
+    life = typer.Typer(help="Mener une déclaration de bout en bout.", no_args_is_help=True)
+    for verb in (confirm, rectify, add, remove, submit, accept, reject, retain, revise, watch, history):
+        life.command(verb.__name__)(connected(verb))
+    app.add_typer(life, name="declaration")
 
 
 def prefill(
@@ -69,7 +97,7 @@ def print_declaration(declaration: Declaration) -> None:
     month = declaration.mois_declaration
     title = f"Déclaration de {month_name(month.year, month.month)}, dossier {declaration.numero_allocataire}"
     amounts = ("prérempli", "déclaré", "retenu")
-    lines = table(title, "mois", "personne", "ressource", *amounts, "état", amounts=amounts)
+    lines = table(title, "mois", "personne", "ressource", *amounts, "état", "ligne", amounts=amounts)
     for line in declaration.lines:
         lines.add_row(
             month_name(line.mois.year, line.mois.month),
@@ -79,6 +107,7 @@ def print_declaration(declaration: Declaration) -> None:
             euros(line.montant_declare_cents) if line.HasField("montant_declare_cents") else "",
             euros(line.montant_retenu_cents),
             _STATUSES.get(line.status, "") + (" (ramené à zéro)" if line.zeroed else ""),
+            line.line_id,
         )
     if declaration.lines:
         console().print(lines)
@@ -109,6 +138,237 @@ def entitlements(
     if answer.estimate:
         console().print("Estimation : la déclaration n'est pas validée, les montants peuvent changer.")
     print_entitlements(answer.months)
+
+
+LineId = Annotated[
+    str, typer.Argument(metavar="LIGNE", help="Identifiant de la ligne, par exemple Zoé/2026-07/SALAIRE.")
+]
+Cents = Annotated[
+    int, typer.Argument(metavar="MONTANT", parser=read_euros, help="En euros, par exemple 912,40 ou 912.40.")
+]
+Motif = Annotated[str, typer.Option("--motif", metavar="TEXTE", help="Ce qui est dit au foyer.")]
+
+
+def confirm(
+    client: SolidariteClient,
+    allocataire: Allocataire,
+    month: DeclarationMonth,
+    lines: Annotated[
+        list[str] | None, typer.Argument(metavar="[LIGNE]...", help="Lignes ; sans aucune, toutes les préremplies.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Confirmer des lignes préremplies."""
+    from solidarite_client import _requests
+
+    _amend(client, allocataire, month, _requests.confirm(*(lines or ())), json)
+
+
+def rectify(
+    client: SolidariteClient,
+    line: LineId,
+    amount: Cents,
+    allocataire: Allocataire,
+    month: DeclarationMonth,
+    justification: Annotated[
+        str, typer.Option("--justificatif", metavar="RÉF", help="Référence de la pièce justificative.")
+    ],
+    json: Json = False,
+) -> None:
+    """Rectifier une ligne préremplie, pièce justificative à l'appui."""
+    from solidarite_client import _requests
+
+    _amend(client, allocataire, month, _requests.rectify(line, amount, justification), json)
+
+
+def add(
+    client: SolidariteClient,
+    personne: Annotated[str, typer.Argument(metavar="PERSONNE", help="Membre du foyer.")],
+    mois: Annotated[Month, typer.Argument(metavar="AAAA-MM", parser=read_month, help="Mois de référence.")],
+    nature: Annotated[NatureRessource, typer.Argument(metavar="NATURE", parser=read_nature, help="SALAIRE, …")],
+    amount: Cents,
+    allocataire: Allocataire,
+    month: DeclarationMonth,
+    json: Json = False,
+) -> None:
+    """Ajouter une ressource que personne n'a transmise."""
+    from solidarite_client import _requests
+
+    _amend(client, allocataire, month, _requests.add(personne, mois, nature, amount), json)
+
+
+def remove(
+    client: SolidariteClient, line: LineId, allocataire: Allocataire, month: DeclarationMonth, json: Json = False
+) -> None:
+    """Retirer une ligne ajoutée."""
+    from solidarite_client import _requests
+
+    _amend(client, allocataire, month, _requests.remove(line), json)
+
+
+def _amend(client: SolidariteClient, allocataire: str, month: Month, amendment: Amendment, json: bool) -> None:
+    etag = client.prefill_declaration(allocataire, month).etag
+    _show(client.amend_declaration(allocataire, month, etag=etag, amendments=[amendment]), json)
+
+
+def submit(
+    client: SolidariteClient,
+    allocataire: Allocataire,
+    month: DeclarationMonth,
+    explain: Annotated[bool, typer.Option("--explain/--no-explain", help="Montrer chaque étape du calcul.")] = False,
+    json: Json = False,
+) -> None:
+    """Valider la déclaration : les droits sont calculés et figés pour trois mois."""
+    etag = client.prefill_declaration(allocataire, month).etag
+    submitted = client.submit_declaration(allocataire, month, etag=etag, explain=explain)
+    _show(submitted, json)
+    if not json:
+        print_entitlements(submitted.entitlements)
+
+
+def accept(
+    client: SolidariteClient, line: LineId, allocataire: Allocataire, month: DeclarationMonth, json: Json = False
+) -> None:
+    """Accepter une rectification."""
+    from solidarite_client import _requests
+
+    _decide(client, allocataire, month, _requests.accept(line), json)
+
+
+def reject(
+    client: SolidariteClient,
+    line: LineId,
+    allocataire: Allocataire,
+    month: DeclarationMonth,
+    motif: Motif,
+    json: Json = False,
+) -> None:
+    """Rejeter une rectification : le montant prérempli compte."""
+    from solidarite_client import _requests
+
+    _decide(client, allocataire, month, _requests.reject(line, motif), json)
+
+
+def retain(
+    client: SolidariteClient,
+    line: LineId,
+    amount: Cents,
+    allocataire: Allocataire,
+    month: DeclarationMonth,
+    motif: Motif,
+    json: Json = False,
+) -> None:
+    """Retenir un autre montant que celui d'une rectification."""
+    from solidarite_client import _requests
+
+    _decide(client, allocataire, month, _requests.retain(line, amount, motif), json)
+
+
+def _decide(client: SolidariteClient, allocataire: str, month: Month, decision: LineDecision, json: bool) -> None:
+    etag = client.prefill_declaration(allocataire, month).etag
+    _show_recomputed(client.decide_rectification(allocataire, month, etag=etag, decisions=[decision]), json)
+
+
+def revise(
+    client: SolidariteClient,
+    cause: Annotated[RevisionCause, typer.Argument(metavar="CAUSE", help="Pourquoi le trimestre est recalculé.")],
+    allocataire: Allocataire,
+    month: DeclarationMonth,
+    event_date: Annotated[
+        date | None,
+        typer.Option("--date", metavar="AAAA-MM-JJ", parser=read_day, help="Jour de l'événement, sauf pour CONTROLE."),
+    ] = None,
+    motif: Motif = "",
+    json: Json = False,
+) -> None:
+    """Recalculer un trimestre figé : contrôle, ou l'une des trois exceptions de l'article R262-4-1."""
+    etag = client.prefill_declaration(allocataire, month).etag
+    answer = client.revise_declaration(
+        allocataire, month, etag=etag, cause=cause.value, event_date=event_date, motif_fr=motif
+    )
+    _show_recomputed(answer, json)
+
+
+def watch(client: SolidariteClient, allocataire: Allocataire, month: DeclarationMonth, json: Json = False) -> None:
+    """Attendre les corrections tardives tant que la déclaration est ouverte ; Ctrl-C pour arrêter."""
+    from solidarite_client.plain import to_plain
+
+    for notice in client.watch_declaration(allocataire, month):
+        if json:
+            print_json(to_plain(notice))
+            continue
+        for change in notice.changes:
+            line = change.after if change.HasField("after") else change.before
+            console().print(f"{line.line_id} : {_before(change)} devient {_after(change)}", markup=False)
+
+
+def _before(change: LineChange) -> str:
+    return euros(change.before.montant_prerempli_cents) if change.HasField("before") else "rien"
+
+
+def _after(change: LineChange) -> str:
+    return euros(change.after.montant_prerempli_cents) if change.HasField("after") else "rien"
+
+
+def history(
+    client: SolidariteClient,
+    allocataire: Allocataire,
+    month: DeclarationMonth,
+    known_at: KnownAt = None,
+    json: Json = False,
+) -> None:
+    """Montrer tout ce qui est arrivé à une déclaration : qui, quoi, quand, d'après quel enregistrement."""
+    from solidarite_client.plain import to_plain
+
+    answer = client.get_declaration(allocataire, month, known_at=known_at)
+    if json:
+        print_json(to_plain(answer))
+        return
+    events = table("Historique", "instant", "qui", "quoi", "ligne", "avant", "après", amounts=("avant", "après"))
+    for event in answer.timeline:
+        events.add_row(
+            event.at.ToDatetime(UTC).astimezone().strftime("%d/%m/%Y %H:%M:%S"),
+            event.actor,
+            event.message_fr,
+            event.line_id,
+            euros(event.before_cents) if event.HasField("before_cents") else "",
+            euros(event.after_cents) if event.HasField("after_cents") else "",
+        )
+    console().print(events)
+
+
+def _show(declaration: Declaration, json: bool) -> None:
+    from solidarite_client.plain import to_plain
+
+    if json:
+        print_json(to_plain(declaration))
+    else:
+        print_declaration(declaration)
+
+
+def _show_recomputed(answer: DecideRectificationResponse | ReviseDeclarationResponse, json: bool) -> None:
+    from solidarite_client.plain import to_plain
+
+    if json:
+        print_json(to_plain(answer))
+        return
+    print_declaration(answer.declaration)
+    if not answer.differences:
+        console().print("Les droits ne changent pas.")
+        return
+    amounts = ("avant", "après", "rappel", "indu")
+    shown = table("Différences", "mois", "prestation", *amounts, "motif", amounts=amounts)
+    for found in answer.differences:
+        shown.add_row(
+            month_name(found.mois_droit.year, found.mois_droit.month),
+            _benefit_name(found),
+            euros(found.before_cents),
+            euros(found.after_cents),
+            euros(found.rappel_cents) if found.rappel_cents else "",
+            euros(found.indu_cents) if found.indu_cents else "",
+            found.motif_fr,
+        )
+    console().print(shown)
 
 
 def print_entitlements(months: Any) -> None:
@@ -146,7 +406,7 @@ def _print_explanations(months: list[MonthlyEntitlement]) -> None:
             console().print(steps)
 
 
-def _benefit_name(benefit: BenefitEntitlement) -> str:
+def _benefit_name(benefit: BenefitEntitlement | Difference) -> str:
     from solidarite.v1.common_pb2 import BENEFIT_RSA
 
     return "RSA" if benefit.benefit == BENEFIT_RSA else "Prime d'activité"

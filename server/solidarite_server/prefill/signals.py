@@ -6,6 +6,7 @@
 | LATE_CORRECTION | an amount was corrected after the declaration opened |
 | DAILY_ALLOWANCES_TWICE | daily allowances of one month from the employer (subrogation) and from the social body |
 | UNUSUAL_AMOUNT | a payer's amount is at least ten times that of its other months |
+| RECORD_FOR_ADDED_LINE | a payer sent an amount for a line that the household had added |
 | NEGATIVE_ZEROED | a negative month was brought to zero |
 """
 
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from solidarite_server.domain.month import Month
 from solidarite_server.domain.nature import NatureRessource
 from solidarite_server.domain.record import FluxSource, Mode, StoredRecord
-from solidarite_server.prefill.declaration import Declaration, Line, Signal
+from solidarite_server.prefill.declaration import Declaration, Line, LineStatus, Signal
 
 _UNUSUAL_RATIO = 10
 _DAILY_ALLOWANCES = frozenset(nature for nature in NatureRessource if nature.name.startswith("IJSS_"))
@@ -29,6 +30,7 @@ def signals_of(declaration: Declaration, opened_at_us: int) -> tuple[Signal, ...
     found = [
         *_zeroed(declaration),
         *_late(declaration, opened_at_us),
+        *_added_and_received(declaration),
         *_daily_allowances_twice(declaration),
         *_payers(declaration),
     ]
@@ -46,6 +48,17 @@ def _late(declaration: Declaration, opened_at_us: int) -> Iterator[Signal]:
         if any(_is_correction(stored) and stored.known_at_us >= opened_at_us for stored in line.records):
             yield _of_line(
                 line, "LATE_CORRECTION", "Ce montant a été corrigé depuis l'ouverture de la déclaration : vérifiez-le."
+            )
+
+
+def _added_and_received(declaration: Declaration) -> Iterator[Signal]:
+    for line in declaration.lines:
+        if line.status is LineStatus.AJOUTE and line.montant_prerempli_cents is not None:
+            yield _of_line(
+                line,
+                "RECORD_FOR_ADDED_LINE",
+                "Un payeur a transmis un montant pour une ligne que vous avez ajoutée : le vôtre compte, "
+                "retirez-le si l'autre est juste.",
             )
 
 

@@ -15,8 +15,8 @@ def test_the_exported_names_are_these():
     assert solidarite_client.__all__ == [
         "AsyncSolidariteClient", "CallError", "ClientSettings", "DocumentRef", "DocumentSeal", "FileError",
         "FluxSource", "IngestSummary", "Mode", "Month", "NatureRessource", "Refusal", "ReplacementIncome",
-        "ResourceRecord", "SolidariteClient", "SolidariteError", "Spool", "Tls", "add", "check_dsn", "confirm",
-        "read_dsn", "read_file", "rectify", "remove",
+        "ResourceRecord", "SolidariteClient", "SolidariteError", "Spool", "Tls", "accept", "add", "check_dsn",
+        "confirm", "read_dsn", "read_file", "rectify", "reject", "remove", "retain",
     ]  # fmt: skip
 
 
