@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health
 
+from solidarite_server import campaign_workers
+from solidarite_server.domain.month import Month
 from solidarite_server.engine import warm_up
 from solidarite_server.legislation import Calendrier, LegislationOptions
 from solidarite_server.ports import Clock, Store
 from solidarite_server.rpc.server import ServerLimits, add_health, add_reflection, is_loopback, new_server, set_serving
 from solidarite_server.rpc.servicers import Services, add_servicers
+from solidarite_server.services.campaign import Progress, run_campaign
 from solidarite_server.services.clock import SystemClock
 from solidarite_server.services.declarations import DeclarationService
 from solidarite_server.services.foyers import FoyerService
@@ -74,6 +79,7 @@ async def start_server(settings: Settings, clock: Clock | None = None) -> Runnin
         options,
         settings.batch_limit_records,
         settings.freshness_wait_seconds,
+        partial(_run_campaign, store, settings, options),
     )
     server = new_server(
         ServerLimits(
@@ -96,6 +102,15 @@ async def start_server(settings: Settings, clock: Clock | None = None) -> Runnin
     await set_serving(health_servicer, names, serving=True)
     address = f"{settings.listen.rpartition(':')[0]}:{port}"
     return RunningServer(address, server, health_servicer, names, ingest, store)
+
+
+def _run_campaign(
+    store: Store, settings: Settings, options: LegislationOptions, campaign_id: str, mois: Month
+) -> Iterator[Progress]:
+    with campaign_workers.processes(settings.campaign_processes) as pool:
+        yield from run_campaign(
+            store, campaign_id, mois, options, executor=pool, work=campaign_workers.work_on(settings.store)
+        )
 
 
 async def serve(settings: Settings, ready: asyncio.Future[str] | None = None) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the server's verbs to the command."""
+    from solidarite_server import cli_campaign
     from solidarite_server.cli_compute import compute
     from solidarite_server.cli_demo import demo
 
@@ -32,6 +33,7 @@ def register(app: typer.Typer) -> None:
     store.command("backup")(backup)
     store.command("migrate")(migrate)
     app.add_typer(store, name="store")
+    cli_campaign.register(app)
 
 
 def _month(text: str) -> Month:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -130,8 +130,12 @@ class FoyerStore(Protocol):
         """The newest version, or the newest known at that instant."""
         ...
 
-    def foyers_after(self, numero_allocataire: str, limit: int) -> list[tuple[str, StoredFoyer]]:
-        """The newest versions of the next dossiers in order of number: how a campaign walks through them."""
+    def foyers_between(self, after: str, up_to: str | None) -> list[tuple[str, StoredFoyer]]:
+        """The newest versions of the dossiers numbered after `after`, up to and with `up_to` (None: to the end)."""
+        ...
+
+    def foyer_bounds(self, step: int) -> list[str]:
+        """The last number of every block of `step` dossiers in order of number: how a campaign cuts them."""
         ...
 
 
@@ -174,8 +178,59 @@ class DeclarationStore(Protocol):
         """The events, oldest first."""
         ...
 
-    def declarations_of(self, mois_declaration: Month) -> Iterator[str]:
-        """Numbers of the dossiers that have at least one event for that month, in order."""
+    def events_between(self, mois_declaration: Month, after: str, up_to: str | None) -> dict[str, list[StoredEvent]]:
+        """The events of a month's declarations, for dossiers numbered after `after`, up to and with `up_to`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignRow:
+    """What prefilling gives one foyer for the first month of right, in cents."""
+
+    numero_allocataire: str
+    rsa_cents: int
+    prime_activite_cents: int
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignBlock:
+    """A block computed and stored."""
+
+    number: int
+    done: int
+    refusals: Mapping[str, int]
+    """Foyers that could not be computed, by reason."""
+    rsa_total_cents: int
+    prime_activite_total_cents: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCampaign:
+    """A campaign as kept: its blocks end at `bounds`, in order; the last one is open-ended."""
+
+    mois_declaration: Month
+    bounds: tuple[str, ...]
+    blocks: tuple[CampaignBlock, ...]
+    """Those done, in order of number."""
+
+
+class CampaignStore(Protocol):
+    """Campaigns, cut in blocks, each kept with its results in one commit: a campaign stopped goes on where it was."""
+
+    def start_campaign(self, campaign_id: str, mois_declaration: Month, bounds: Sequence[str]) -> StoredCampaign:
+        """Keep a campaign, or give the one already kept under that identifier."""
+        ...
+
+    def campaign(self, campaign_id: str) -> StoredCampaign | None:
+        """How far it is."""
+        ...
+
+    def keep_block(self, campaign_id: str, block: CampaignBlock, rows: Sequence[CampaignRow]) -> None:
+        """Keep a block and its results durably; a block already kept is left as it is."""
+        ...
+
+    def campaign_row(self, campaign_id: str, numero_allocataire: str) -> CampaignRow | None:
+        """The result of one foyer."""
         ...
 
 
@@ -187,7 +242,7 @@ class AuditLog(Protocol):
         ...
 
 
-class Store(RecordStore, FoyerStore, DeclarationStore, AuditLog, Protocol):
+class Store(RecordStore, FoyerStore, DeclarationStore, CampaignStore, AuditLog, Protocol):
     """One place that keeps everything; safe for several threads and processes."""
 
     def close(self) -> None:

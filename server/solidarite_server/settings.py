@@ -30,6 +30,8 @@ class Settings(BaseSettings):
     """Let tools such as grpcurl discover the contract."""
     workers: int = Field(default=1, ge=1, le=64)
     """Server processes sharing the port."""
+    campaign_processes: int = Field(default=2, ge=1, le=64)
+    """Processes that compute a campaign asked for by RPC."""
     batch_limit_records: int = Field(default=2_000, ge=1, le=2_000)
     """Most records in one batch; a larger batch is refused whole."""
     drain_seconds: float = Field(default=10.0, ge=0, le=600)

@@ -30,9 +30,6 @@ METHODS = [
     for method in service.methods
 ]
 ANNOUNCED = {
-    "RunCampaign",
-    "GetCampaign",
-    "RunControls",
     "GeneratePopulation",
     "CompareReform",
 }

@@ -82,7 +82,7 @@ class CampaignProgress(_message.Message):
     PRIME_ACTIVITE_TOTAL_CENTS_FIELD_NUMBER: _builtins.int
     FINISHED_FIELD_NUMBER: _builtins.int
     foyers_total: _builtins.int
-    """foyers_total is how many foyers are due."""
+    """foyers_total is how many foyers are due: an estimate until the end."""
     foyers_done: _builtins.int
     """foyers_done is how many are computed and stored."""
     foyers_refused: _builtins.int
@@ -233,9 +233,9 @@ class ControlFinding(_message.Message):
     benefit: _common_pb2.Benefit.ValueType
     """benefit says which."""
     cause: _builtins.str
-    """cause is machine-readable: LATE_CORRECTION, RECTIFICATION_PENDING, MISSING_LINE, NON_RECOURS."""
+    """cause is machine-readable: LATE_CORRECTION, MISSING_LINE, DOSSIER_CHANGED, RECTIFICATION_PENDING, NON_RECOURS."""
     due_cents: _builtins.int
-    """due_cents is what was frozen, for the three months together."""
+    """due_cents is what was to be paid, for the three months together, net of CRDS and of a suspended share."""
     known_cents: _builtins.int
     """known_cents is what the records known now give."""
     def __init__(

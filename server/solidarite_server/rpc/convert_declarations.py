@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
-from solidarite.v1 import common_pb2, declaration_pb2, entitlement_pb2
+from solidarite.v1 import campaign_pb2, common_pb2, declaration_pb2, entitlement_pb2
 
 from solidarite_server.domain.errors import InvalidRequest
 from solidarite_server.domain.foyer import Foyer, RessourceMois
@@ -16,9 +16,11 @@ from solidarite_server.legislation import LegislationOptions, ParamDate
 from solidarite_server.prefill import Line, Signal
 from solidarite_server.rpc import convert
 from solidarite_server.rpc.convert_records import held_record
+from solidarite_server.services.campaign import Progress
+from solidarite_server.services.controls import ControlTotal, Finding
 from solidarite_server.services.declarations import DeclarationView
 from solidarite_server.services.entitlements import MonthlyEntitlement, QuarterEntitlements
-from solidarite_server.services.life import Action, Change, Difference, LineDecision
+from solidarite_server.services.life import Action, Benefit, Change, Difference, LineDecision
 from solidarite_server.services.timeline import TimelineEvent
 
 _MAX_RESSOURCES = 20_000
@@ -101,6 +103,48 @@ def _prefilled_amounts(line: Line | None) -> tuple[int | None, bool] | None:
     if line is None or line.montant_prerempli_cents is None:
         return None
     return line.montant_prerempli_cents, line.zeroed
+
+
+def campaign_progress(progress: Progress) -> campaign_pb2.CampaignProgress:
+    """How far a campaign is."""
+    return campaign_pb2.CampaignProgress(
+        foyers_total=progress.foyers_total,
+        foyers_done=progress.foyers_done,
+        foyers_refused=sum(progress.refusals.values()),
+        refusals_by_reason=progress.refusals,
+        foyers_per_s=progress.foyers_per_s,
+        rsa_total_cents=progress.rsa_total_cents,
+        prime_activite_total_cents=progress.prime_activite_total_cents,
+        finished=progress.finished,
+    )
+
+
+def findings(found: Sequence[Finding]) -> list[campaign_pb2.ControlFinding]:
+    """Foyers that would be paid otherwise."""
+    return [
+        campaign_pb2.ControlFinding(
+            numero_allocataire=finding.numero_allocataire,
+            benefit=convert.number(finding.benefit),
+            cause=finding.cause,
+            due_cents=finding.due_cents,
+            known_cents=finding.known_cents,
+        )
+        for finding in found
+    ]
+
+
+def control_totals(totals: Mapping[tuple[str, Benefit], ControlTotal]) -> list[campaign_pb2.ControlTotal]:
+    """Findings summed by cause and benefit, in that order."""
+    return [
+        campaign_pb2.ControlTotal(
+            cause=cause,
+            benefit=convert.number(benefit),
+            foyers=total.foyers,
+            indu_cents=total.indu_cents,
+            rappel_cents=total.rappel_cents,
+        )
+        for (cause, benefit), total in sorted(totals.items())
+    ]
 
 
 def decisions(messages: Sequence[declaration_pb2.LineDecision]) -> list[LineDecision]:

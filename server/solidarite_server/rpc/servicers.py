@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 from solidarite.v1 import (
@@ -24,6 +24,7 @@ from solidarite.v1 import (
 )
 
 from solidarite_server.domain.errors import InvalidRequest, NotImplementedYet, Reason, SolidariteError
+from solidarite_server.domain.month import Month
 from solidarite_server.domain.nir import is_valid_nir
 from solidarite_server.engine import columns_from, compute_columns
 from solidarite_server.engine.columns import Case
@@ -31,11 +32,13 @@ from solidarite_server.legislation import LegislationOptions
 from solidarite_server.ports import BatchOutcome, Store
 from solidarite_server.rpc import convert, convert_declarations, convert_records
 from solidarite_server.rpc.freshness import token, wait_for
+from solidarite_server.services.campaign import Progress, campaign_progress
+from solidarite_server.services.controls import ControlTotal, run_controls, totals_of
 from solidarite_server.services.declarations import DeclarationService
 from solidarite_server.services.entitlements import quarter_entitlements
 from solidarite_server.services.foyers import FoyerService
 from solidarite_server.services.ingest import IngestService
-from solidarite_server.services.life import Cause
+from solidarite_server.services.life import Benefit, Cause
 from solidarite_server.services.pseudonym import HmacPseudonymizer
 from solidarite_server.services.records import held_months
 from solidarite_server.services.timeline import timeline
@@ -43,6 +46,8 @@ from solidarite_server.services.timeline import timeline
 if TYPE_CHECKING:
     Context = grpc.aio.ServicerContext[Any, Any]
 
+_T = TypeVar("_T")
+_FINDINGS_A_MESSAGE = 1_000
 _IN_FLIGHT_BATCHES = 16
 _FOYERS_A_BATCH = 500
 _REQUESTS_A_BATCH = 2_000
@@ -62,6 +67,7 @@ class Services:
     options: LegislationOptions
     batch_limit_records: int
     freshness_wait_seconds: float
+    run_campaign: Callable[[str, Month], Iterator[Progress]]
 
 
 class ResourceRecordServicer(resource_record_pb2_grpc.ResourceRecordServiceServicer):
@@ -403,24 +409,59 @@ class EntitlementServicer(entitlement_pb2_grpc.EntitlementServiceServicer):
 
 
 class CampaignServicer(campaign_pb2_grpc.CampaignServiceServicer):
-    """National campaigns: announced."""
+    """Runs whole declaration months, and controls after them. The work is done in threads, off the event loop."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
 
     async def RunCampaign(  # noqa: N802
         self, request: campaign_pb2.RunCampaignRequest, context: Context
     ) -> AsyncIterator[campaign_pb2.RunCampaignResponse]:
-        raise NotImplementedYet(_LATER)
-        yield
+        campaign_id = convert.text(request.campaign_id, "campaign_id", maximum=64)
+        mois = convert.declaration_month(request.mois_declaration, "mois_declaration")
+        async for progress in _in_thread(self._services.run_campaign(campaign_id, mois)):
+            yield campaign_pb2.RunCampaignResponse(progress=convert_declarations.campaign_progress(progress))
 
     async def GetCampaign(  # noqa: N802
         self, request: campaign_pb2.GetCampaignRequest, context: Context
     ) -> campaign_pb2.GetCampaignResponse:
-        raise NotImplementedYet(_LATER)
+        campaign_id = convert.text(request.campaign_id, "campaign_id", maximum=64)
+        progress = campaign_progress(self._services.store, campaign_id)
+        return campaign_pb2.GetCampaignResponse(progress=convert_declarations.campaign_progress(progress))
 
     async def RunControls(  # noqa: N802
         self, request: campaign_pb2.RunControlsRequest, context: Context
     ) -> AsyncIterator[campaign_pb2.RunControlsResponse]:
-        raise NotImplementedYet(_LATER)
-        yield
+        mois = convert.declaration_month(request.mois_declaration, "mois_declaration")
+        services = self._services
+        blocks = run_controls(
+            services.store, services.declarations, mois, services.options,
+            detect_non_recours=request.detect_non_recours,
+        )  # fmt: skip
+        compared, totals = 0, dict[tuple[str, Benefit], ControlTotal]()
+        async for block in _in_thread(blocks):
+            compared += block.compared
+            totals_of(block.findings, totals)
+            for start in range(0, len(block.findings), _FINDINGS_A_MESSAGE) or (0,):
+                yield campaign_pb2.RunControlsResponse(
+                    findings=convert_declarations.findings(block.findings[start : start + _FINDINGS_A_MESSAGE]),
+                    foyers_compared=compared,
+                )
+        yield campaign_pb2.RunControlsResponse(
+            totals=convert_declarations.control_totals(totals), foyers_compared=compared, finished=True
+        )
+
+
+async def _in_thread(steps: Iterator[_T]) -> AsyncIterator[_T]:
+    """The steps of a long work, each taken in a thread; a caller gone ends the work after the step in progress."""
+    end = object()
+    try:
+        while (step := await asyncio.to_thread(next, steps, end)) is not end:
+            yield step  # type: ignore[misc]
+    finally:
+        close = getattr(steps, "close", None)
+        if close is not None:
+            await asyncio.to_thread(close)
 
 
 class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
@@ -444,7 +485,7 @@ def add_servicers(server: grpc.aio.Server, services: Services) -> list[str]:
     foyer_pb2_grpc.add_FoyerServiceServicer_to_server(FoyerServicer(services), server)
     declaration_pb2_grpc.add_DeclarationServiceServicer_to_server(DeclarationServicer(services), server)
     entitlement_pb2_grpc.add_EntitlementServiceServicer_to_server(EntitlementServicer(services), server)
-    campaign_pb2_grpc.add_CampaignServiceServicer_to_server(CampaignServicer(), server)
+    campaign_pb2_grpc.add_CampaignServiceServicer_to_server(CampaignServicer(services), server)
     simulation_pb2_grpc.add_SimulationServiceServicer_to_server(SimulationServicer(), server)
     modules = (resource_record_pb2, foyer_pb2, declaration_pb2, entitlement_pb2, campaign_pb2, simulation_pb2)
     return [s.full_name for module in modules for s in module.DESCRIPTOR.services_by_name.values()]

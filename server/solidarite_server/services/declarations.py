@@ -16,7 +16,7 @@ from solidarite_server.domain.errors import IllegalTransition, InvalidRequest, S
 from solidarite_server.domain.foyer import Foyer, Role
 from solidarite_server.domain.month import Month
 from solidarite_server.domain.record import StoredRecord
-from solidarite_server.engine import reference_quarter
+from solidarite_server.engine import Entitlement, reference_quarter
 from solidarite_server.legislation import LegislationOptions
 from solidarite_server.ports import Clock, Store, StoredEvent
 from solidarite_server.prefill import (
@@ -222,6 +222,13 @@ class DeclarationService:
         asked = _Revision(cause, event_date, motif)
         return self._append(numero_allocataire, mois, etag, request_id, REVISED, asked, payload)
 
+    def recomputed(
+        self, declaration: Declaration, quarter: FrozenQuarter, foyer_known_at_us: int
+    ) -> tuple[Entitlement, ...]:
+        """The rights of a submitted quarter for other lines and another version of the dossier; nothing is kept."""
+        base = replace(quarter, foyer_known_at_us=foyer_known_at_us)
+        return self._recomputed(declaration.numero_allocataire, declaration, base).amounts
+
     # Parts
 
     def _append(
@@ -281,15 +288,7 @@ class DeclarationService:
             state = DeclarationState.EN_COURS if changes else DeclarationState.PREREMPLIE
             return _Standing(DeclarationState.NON_RETOURNEE if window.is_over(today) else state, None, changes)
         last = frozen[-1]
-        differences: tuple[Difference, ...] = ()
-        if last.kind == SUBMITTED:
-            quarter = codec.loads(Submitted, last.payload).quarter
-        elif last.kind == DECIDED:
-            decided = codec.loads(Decided, last.payload)
-            quarter, differences = decided.quarter, decided.differences
-        else:
-            revised = codec.loads(Revised, last.payload)
-            quarter, differences = revised.quarter, revised.differences
+        quarter, differences = quarter_of(last), _differences_of(last)
         state = life.state_after(quarter.lines, recomputed=len(frozen) > 1)
         if window.enforced and today > window.prescription:
             state = DeclarationState.CLOSE
@@ -407,6 +406,18 @@ class _Revision:
     cause: Cause
     event_date: date | None
     motif: str
+
+
+def quarter_of(event: StoredEvent) -> FrozenQuarter:
+    """The quarter as a submission, a decision or a revision left it."""
+    kinds: dict[str, type[Submitted | Decided | Revised]] = {SUBMITTED: Submitted, DECIDED: Decided, REVISED: Revised}
+    return codec.loads(kinds[event.kind], event.payload).quarter
+
+
+def _differences_of(event: StoredEvent) -> tuple[Difference, ...]:
+    if event.kind == DECIDED:
+        return codec.loads(Decided, event.payload).differences
+    return codec.loads(Revised, event.payload).differences if event.kind == REVISED else ()
 
 
 def with_empty_lines(foyer: Foyer, declaration: Declaration) -> Declaration:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from solidarite_server.ports import Clock, Store
+from solidarite_server.storage.migrate import SchemaError
 from solidarite_server.storage.sqlite import SqliteStore
 
-__all__ = ["SqliteStore", "open_store", "sqlite_path"]
+__all__ = ["SchemaError", "SqliteStore", "open_existing", "open_store", "sqlite_path"]
 
 _SQLITE = "sqlite:///"
 
@@ -22,3 +23,11 @@ def sqlite_path(url: str) -> Path:
 def open_store(url: str, *, clock: Clock) -> Store:
     """Open a store, creating or migrating it as needed."""
     return SqliteStore(sqlite_path(url), clock=clock)
+
+
+def open_existing(url: str, *, clock: Clock) -> Store:
+    """Open a store that is there already; ValueError (in French) when it is not."""
+    path = sqlite_path(url)
+    if not path.exists():
+        raise ValueError(f"{path.name} n'existe pas.")
+    return open_store(url, clock=clock)

@@ -7,6 +7,7 @@ durable when `append` returns, and only then.
 from __future__ import annotations
 
 import hashlib
+import json
 import sqlite3
 import threading
 from collections import defaultdict
@@ -19,7 +20,17 @@ import numpy as np
 from solidarite_server.domain.errors import Reason, RequestReplayed, StaleEtag, StoreUnavailable
 from solidarite_server.domain.month import Month
 from solidarite_server.domain.record import Mode, StoredRecord
-from solidarite_server.ports import Batch, BatchOutcome, Clock, Refusal, StoredEvent, StoredFoyer
+from solidarite_server.ports import (
+    Batch,
+    BatchOutcome,
+    CampaignBlock,
+    CampaignRow,
+    Clock,
+    Refusal,
+    StoredCampaign,
+    StoredEvent,
+    StoredFoyer,
+)
 from solidarite_server.record_columns import RECORD_DTYPE, records_from
 from solidarite_server.storage.migrate import migrate_sqlite
 
@@ -209,14 +220,23 @@ class SqliteStore:
         row = self._reader().execute(query, (numero_allocataire, horizon)).fetchone()
         return StoredFoyer(row[0], row[1]) if row else None
 
-    def foyers_after(self, numero_allocataire: str, limit: int) -> list[tuple[str, StoredFoyer]]:
-        """The newest versions of the next dossiers in order of number."""
+    def foyers_between(self, after: str, up_to: str | None) -> list[tuple[str, StoredFoyer]]:
+        """The newest versions of the dossiers of a range of numbers."""
         query = (
             "SELECT numero_allocataire, payload, max(known_at_us) FROM foyer WHERE numero_allocataire > ?"
-            " GROUP BY numero_allocataire ORDER BY numero_allocataire LIMIT ?"
+            " AND numero_allocataire <= ? GROUP BY numero_allocataire ORDER BY numero_allocataire"
         )
-        rows = self._reader().execute(query, (numero_allocataire, limit)).fetchall()
+        rows = self._reader().execute(query, (after, _up_to(up_to))).fetchall()
         return [(numero, StoredFoyer(payload, known_at)) for numero, payload, known_at in rows]
+
+    def foyer_bounds(self, step: int) -> list[str]:
+        """The last number of every block of `step` dossiers."""
+        query = (
+            "SELECT numero_allocataire FROM (SELECT numero_allocataire, row_number() OVER"
+            " (ORDER BY numero_allocataire) AS place FROM (SELECT DISTINCT numero_allocataire FROM foyer))"
+            " WHERE place % ? = 0 ORDER BY numero_allocataire"
+        )
+        return [row[0] for row in self._reader().execute(query, (step,))]
 
     # Declarations
 
@@ -266,10 +286,75 @@ class SqliteStore:
         rows = self._reader().execute(query, (numero_allocataire, mois_declaration.index, horizon)).fetchall()
         return [StoredEvent(*row) for row in rows]
 
-    def declarations_of(self, mois_declaration: Month) -> Iterator[str]:
-        """Numbers of the dossiers that have at least one event for that month, in order."""
-        query = "SELECT DISTINCT numero_allocataire FROM declaration_event WHERE mois = ? ORDER BY numero_allocataire"
-        return (row[0] for row in self._reader().execute(query, (mois_declaration.index,)).fetchall())
+    def events_between(self, mois_declaration: Month, after: str, up_to: str | None) -> dict[str, list[StoredEvent]]:
+        """The events of a month's declarations, for a range of dossiers."""
+        query = (
+            "SELECT numero_allocataire, sequence, kind, payload, request_id, known_at_us FROM declaration_event"
+            " WHERE mois = ? AND numero_allocataire > ? AND numero_allocataire <= ?"
+            " ORDER BY numero_allocataire, sequence"
+        )
+        found: dict[str, list[StoredEvent]] = {}
+        for numero, *event in self._reader().execute(query, (mois_declaration.index, after, _up_to(up_to))):
+            found.setdefault(numero, []).append(StoredEvent(*event))
+        return found
+
+    # Campaigns
+
+    def start_campaign(self, campaign_id: str, mois_declaration: Month, bounds: Sequence[str]) -> StoredCampaign:
+        """Keep a campaign, or give the one already kept under that identifier."""
+        with self._transaction() as (connection, _, _):
+            connection.execute(
+                "INSERT OR IGNORE INTO campaign VALUES (?, ?, ?)",
+                (campaign_id, mois_declaration.index, json.dumps(list(bounds))),
+            )
+        found = self.campaign(campaign_id)
+        assert found is not None
+        return found
+
+    def campaign(self, campaign_id: str) -> StoredCampaign | None:
+        """How far it is."""
+        reader = self._reader()
+        row = reader.execute("SELECT mois, bounds FROM campaign WHERE campaign_id = ?", (campaign_id,)).fetchone()
+        if row is None:
+            return None
+        query = (
+            "SELECT number, done, refusals, rsa_total_cents, prime_activite_total_cents FROM campaign_block"
+            " WHERE campaign_id = ? ORDER BY number"
+        )
+        blocks = [
+            CampaignBlock(number, done, json.loads(refusals), rsa, prime)
+            for number, done, refusals, rsa, prime in reader.execute(query, (campaign_id,))
+        ]
+        return StoredCampaign(Month.from_index(row[0]), tuple(json.loads(row[1])), tuple(blocks))
+
+    def keep_block(self, campaign_id: str, block: CampaignBlock, rows: Sequence[CampaignRow]) -> None:
+        """Keep a block and its results in one commit."""
+        with self._transaction() as (connection, _, _):
+            kept = connection.execute(
+                "INSERT OR IGNORE INTO campaign_block VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    campaign_id,
+                    block.number,
+                    block.done,
+                    json.dumps(dict(block.refusals)),
+                    block.rsa_total_cents,
+                    block.prime_activite_total_cents,
+                ),
+            )
+            if kept.rowcount:
+                connection.executemany(
+                    "INSERT INTO campaign_row VALUES (?, ?, ?, ?)",
+                    [(campaign_id, row.numero_allocataire, row.rsa_cents, row.prime_activite_cents) for row in rows],
+                )
+
+    def campaign_row(self, campaign_id: str, numero_allocataire: str) -> CampaignRow | None:
+        """The result of one foyer."""
+        query = (
+            "SELECT numero_allocataire, rsa_cents, prime_activite_cents FROM campaign_row"
+            " WHERE campaign_id = ? AND numero_allocataire = ?"
+        )
+        row = self._reader().execute(query, (campaign_id, numero_allocataire)).fetchone()
+        return CampaignRow(*row) if row else None
 
     # Audit
 
@@ -351,6 +436,11 @@ class SqliteStore:
     def _rollback(self, connection: sqlite3.Connection) -> None:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+
+
+def _up_to(numero_allocataire: str | None) -> str:
+    """The end of a range of dossiers; beyond every number when open."""
+    return "\U0010ffff" if numero_allocataire is None else numero_allocataire
 
 
 def _audit_hash(before: bytes, at_us: int, actor: str, action: str, subject: str, purpose: str) -> bytes:
