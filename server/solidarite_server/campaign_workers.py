@@ -8,6 +8,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import cache, partial
 
+from solidarite_server.engine import warm_up
 from solidarite_server.ports import CampaignBlock, CampaignRow, Store
 from solidarite_server.services.campaign import BlockTask, Work, compute_block
 from solidarite_server.services.clock import SystemClock
@@ -15,13 +16,19 @@ from solidarite_server.storage import open_store
 
 
 @cache
-def _store_of(url: str) -> Store:
+def opened(url: str) -> Store:
+    """The store at `url`, opened once a process."""
     return open_store(url, clock=SystemClock())
 
 
+def ready(_: int) -> None:
+    """Load the compiled rules, so that no block waits for them."""
+    warm_up()
+
+
 def compute_block_of(url: str, task: BlockTask) -> tuple[CampaignBlock, list[CampaignRow]]:
-    """Compute a block from the store at `url`, opened once a process."""
-    return compute_block(_store_of(url), task)
+    """Compute a block from the store at `url`."""
+    return compute_block(opened(url), task)
 
 
 def work_on(url: str) -> Work:
