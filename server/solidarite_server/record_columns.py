@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import struct
+from collections.abc import Sequence
 from datetime import date, timedelta
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -57,6 +59,7 @@ def days_of(day: date) -> int:
     return (day - _EPOCH).days
 
 
+@cache
 def date_of(days: int) -> date:
     """The inverse of `days_of`."""
     return _EPOCH + timedelta(days=days)
@@ -86,42 +89,41 @@ def columns_of(records: Sequence[ResourceRecord]) -> RecordColumns:
     return np.array(rows, dtype=RECORD_DTYPE)
 
 
-def records_from(columns: RecordColumns, sources: Iterable[str]) -> list[ResourceRecord]:
-    """Unpack into domain records, with the source of each row."""
-    return [
-        ResourceRecord(
-            person=bytes(person),
-            certified=bool(certified),
-            source_id=source,
-            record_id=bytes(record_id),
-            version=version,
-            flux=FluxSource(flux),
-            declarant=bytes(declarant).rstrip(b"\0").decode("ascii", "replace"),
-            numero_contrat=bytes(contrat).rstrip(b"\0").decode("latin-1"),
-            nature=NatureRessource(nature),
-            date_versement=date_of(days),
-            mois_rattachement=Month.from_index(mois),
-            mode=Mode(mode),
-            montant_net_social_cents=montant,
-            document=DocumentRef(bytes(document_id), document_version) if document_version else None,
-        )
-        for (
-            person,
-            record_id,
-            version,
-            mois,
-            days,
-            montant,
-            declarant,
-            contrat,
-            document_id,
-            document_version,
-            nature,
-            flux,
-            mode,
-            certified,
-        ), source in zip(columns.tolist(), sources, strict=True)
-    ]
+CONTENT_FIELDS = tuple(name for name in RECORD_DTYPE.names or () if name not in ("person", "record_id", "version"))
+CONTENT_DTYPE = np.dtype([(name, RECORD_DTYPE[name]) for name in CONTENT_FIELDS])
+"""What a store keeps of a version beside its key, as bytes."""
+_CONTENT = struct.Struct("<iiq14s20s16sIBBBB")
+
+
+def contents_of(columns: RecordColumns) -> npt.NDArray[np.void]:
+    """The contents of each row, as an array of CONTENT_DTYPE."""
+    content = np.empty(len(columns), CONTENT_DTYPE)
+    for name in CONTENT_FIELDS:
+        content[name] = columns[name]
+    return content
+
+
+def record_from(person: bytes, source_id: str, record_id: bytes, version: int, content: bytes) -> ResourceRecord:
+    """A domain record from its key and its content as a store keeps them."""
+    mois, days, montant, declarant, contrat, document_id, document_version, nature, flux, mode, certified = (
+        _CONTENT.unpack(content)
+    )
+    return ResourceRecord(
+        person,
+        bool(certified),
+        source_id,
+        record_id,
+        version,
+        FluxSource(flux),
+        declarant.rstrip(b"\0").decode("ascii", "replace"),
+        contrat.rstrip(b"\0").decode("latin-1"),
+        NatureRessource(nature),
+        date_of(days),
+        Month.from_index(mois),
+        Mode(mode),
+        montant,
+        DocumentRef(document_id, document_version) if document_version else None,
+    )
 
 
 def refusals_of(columns: RecordColumns) -> list[tuple[int, str, Reason, str]]:

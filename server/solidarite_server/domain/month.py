@@ -7,17 +7,21 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from functools import total_ordering
+from functools import cache
+from typing import NamedTuple
 
 _PATTERN = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
 
 FIRST_YEAR, LAST_YEAR = 1990, 2099
 
 
-@total_ordering
-@dataclass(frozen=True, slots=True)
-class Month:
-    """A calendar month.
+class _YearMonth(NamedTuple):
+    year: int
+    month: int
+
+
+class Month(_YearMonth):
+    """A calendar month. A tuple, so that comparing and hashing months costs next to nothing.
 
     >>> Month.parse("2026-11") - 4
     Month(year=2026, month=7)
@@ -25,12 +29,12 @@ class Month:
     '2025-12'
     """
 
-    year: int
-    month: int
+    __slots__ = ()
 
-    def __post_init__(self) -> None:
-        if not (FIRST_YEAR <= self.year <= LAST_YEAR and 1 <= self.month <= 12):
+    def __new__(cls, year: int, month: int) -> Month:
+        if not (FIRST_YEAR <= year <= LAST_YEAR and 1 <= month <= 12):
             raise ValueError(f"a month lies between {FIRST_YEAR}-01 and {LAST_YEAR}-12")
+        return super().__new__(cls, year, month)
 
     @classmethod
     def parse(cls, text: str) -> Month:
@@ -47,10 +51,10 @@ class Month:
     @classmethod
     def from_index(cls, index: int) -> Month:
         """The inverse of `index`."""
-        return cls(index // 12, index % 12 + 1)
+        return _from_index(index)
 
     @property
-    def index(self) -> int:
+    def index(self) -> int:  # type: ignore[override]
         """Months since year 0: the integer that columns hold."""
         return self.year * 12 + self.month - 1
 
@@ -61,19 +65,31 @@ class Month:
     @property
     def last_day(self) -> date:
         """The day on which household composition is read (CASF R262-4)."""
-        return date(self.year, self.month, calendar.monthrange(self.year, self.month)[1])
+        return _last_day(self)
 
-    def __add__(self, months: int) -> Month:
+    def __add__(self, months: int) -> Month:  # type: ignore[override]
         return Month.from_index(self.index + months)
 
     def __sub__(self, months: int) -> Month:
         return Month.from_index(self.index - months)
 
-    def __lt__(self, other: Month) -> bool:
-        return self.index < other.index
-
     def __str__(self) -> str:
-        return f"{self.year:04d}-{self.month:02d}"
+        return _text(self)
+
+
+@cache
+def _from_index(index: int) -> Month:
+    return Month(index // 12, index % 12 + 1)
+
+
+@cache
+def _last_day(month: Month) -> date:
+    return date(month.year, month.month, calendar.monthrange(month.year, month.month)[1])
+
+
+@cache
+def _text(month: Month) -> str:
+    return f"{month.year:04d}-{month.month:02d}"
 
 
 def months_between(first: Month, last: Month) -> Iterator[Month]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 from solidarite_server.domain.foyer import Foyer, Membre, RessourceMois, Role
@@ -60,11 +60,11 @@ class Line:
     """What the agency retained of a rectification, when that is neither the declared nor the prefilled amount."""
     motif: str = ""
     """Why the agency decided so."""
+    line_id: str = field(init=False)
+    """Stable over the life of the declaration: `personne/YYYY-MM/NATURE`."""
 
-    @property
-    def line_id(self) -> str:
-        """Stable over the life of the declaration: `personne/YYYY-MM/NATURE`."""
-        return f"{self.personne}/{self.mois}/{self.nature.name}"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "line_id", f"{self.personne}/{self.mois}/{self.nature.name}")
 
     @property
     def signed_cents(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
 from zoneinfo import ZoneInfo
 
 from solidarite_server.domain.errors import IllegalTransition, Reason
@@ -36,6 +37,8 @@ class Window:
     prescription: date
     """Last day on which rights paid can be revised (CASF L262-45: two years)."""
     enforced: bool
+    opens_at_us: int
+    """The instant at which the window opens."""
 
     def check_filing(self, today: date) -> None:
         """Refuse a change outside the window, late filing included; IllegalTransition says when it is open."""
@@ -56,6 +59,7 @@ class Window:
         return self.enforced and today > self.late_until
 
 
+@cache
 def window_of(mois_declaration: Month, calendrier: Calendrier) -> Window:
     """The window of a declaration month."""
     last = mois_declaration.last_day
@@ -65,4 +69,5 @@ def window_of(mois_declaration: Month, calendrier: Calendrier) -> Window:
         late_until=(mois_declaration + _LATE_MONTHS).last_day,
         prescription=(mois_declaration + 2 + 12 * _PRESCRIPTION_YEARS).last_day,
         enforced=calendrier is not Calendrier.LIBRE,
+        opens_at_us=start_of(mois_declaration.first_day),
     )

@@ -29,7 +29,7 @@ from solidarite_server.prefill import (
     signals_of,
 )
 from solidarite_server.services import codec, life
-from solidarite_server.services.calendar import Window, day_of, start_of, window_of
+from solidarite_server.services.calendar import Window, day_of, window_of
 from solidarite_server.services.entitlements import MonthlyEntitlement, QuarterEntitlements, quarter_entitlements
 from solidarite_server.services.foyers import FoyerService
 from solidarite_server.services.life import (
@@ -106,7 +106,7 @@ class DeclarationService:
         quarter, declaration = current.standing.quarter, current.declaration
         if quarter is None:
             shown = with_empty_lines(current.foyer, declaration)
-            shown = replace(shown, signals=signals_of(shown, start_of(window.opens)))
+            shown = replace(shown, signals=signals_of(shown, window.opens_at_us))
             return DeclarationView(shown, current.etag, None, window, current.events)
         entitlements = self._frozen_entitlements(numero_allocataire, declaration, quarter, explain=explain)
         differences = current.standing.differences

@@ -250,15 +250,15 @@ def resolve(declaration: Declaration, changes: Sequence[Change]) -> tuple[LineCh
     return tuple(resolved)
 
 
-def amended(declaration: Declaration, foyer: Foyer, events: Iterable[Amended]) -> Declaration:
+def amended(declaration: Declaration, foyer: Foyer, events: Sequence[Amended]) -> Declaration:
     """Replay the household's changes over freshly prefilled lines. Whatever the records became, none is refused."""
+    if not events:
+        return declaration
     lines = {line.line_id: line for line in declaration.lines}
-    state = declaration.state
     for event in events:
-        state = DeclarationState.EN_COURS
         for change in event.changes:
             _replay(lines, change)
-    return replace(declaration, lines=settled(lines.values(), foyer), state=state)
+    return replace(declaration, lines=settled(lines.values(), foyer))
 
 
 def _line_changes(declaration: Declaration, lines: Mapping[str, Line], change: Change, field: str) -> list[LineChange]:
@@ -336,9 +336,13 @@ def _replay(lines: dict[str, Line], change: LineChange) -> None:
     """Apply a change kept earlier to the lines as the records make them now."""
     line = lines.get(change.line_id)
     if change.action is Action.CONFIRM:
-        # What was confirmed is an amount: once the records say otherwise, the line is to be looked at again.
-        if line is not None and line.montant_prerempli_cents == change.after_cents:
-            lines[change.line_id] = replace(line, status=LineStatus.CONFIRME, montant_declare_cents=None)
+        if line is None or line.montant_prerempli_cents is None:
+            lines.pop(change.line_id, None)  # the record was cancelled: nothing is left to confirm
+        else:
+            # What was confirmed is an amount: once the records say otherwise, the line is to be looked at again.
+            same = line.montant_prerempli_cents == change.after_cents
+            status = LineStatus.CONFIRME if same else LineStatus.PREREMPLI
+            lines[change.line_id] = replace(line, status=status, montant_declare_cents=None, justification_reference="")
     elif change.action is Action.REMOVE:
         if line is not None and line.montant_prerempli_cents is not None:
             lines[change.line_id] = replace(line, status=LineStatus.PREREMPLI, montant_declare_cents=None)

@@ -10,16 +10,13 @@ import hashlib
 import json
 import sqlite3
 import threading
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-
 from solidarite_server.domain.errors import Reason, RequestReplayed, StaleEtag, StoreUnavailable
 from solidarite_server.domain.month import Month
-from solidarite_server.domain.record import Mode, StoredRecord
+from solidarite_server.domain.record import StoredRecord
 from solidarite_server.ports import (
     Batch,
     BatchOutcome,
@@ -31,11 +28,10 @@ from solidarite_server.ports import (
     StoredEvent,
     StoredFoyer,
 )
-from solidarite_server.record_columns import RECORD_DTYPE, records_from
+from solidarite_server.record_columns import contents_of, record_from
 from solidarite_server.storage.migrate import migrate_sqlite
+from solidarite_server.storage.versions import Version, documents_of, told
 
-_KEY_FIELDS = ("person", "record_id", "version")
-_CONTENT = np.dtype([(name, RECORD_DTYPE[name]) for name in RECORD_DTYPE.names or () if name not in _KEY_FIELDS])
 _BUSY_MS = 10_000
 
 
@@ -46,6 +42,7 @@ class SqliteStore:
         self._path = path
         self._clock = clock
         self._local = threading.local()
+        self._names: dict[int, str] = {}
         self._connections: list[sqlite3.Connection] = []
         self._guard = threading.Lock()
         self._write_lock = threading.Lock()
@@ -94,30 +91,27 @@ class SqliteStore:
         """Every version held on these persons for these months, each told effective or not at that instant."""
         connection = self._reader()
         horizon = (1 << 62) if known_at_us is None else known_at_us
-        rows = []
+        query = (
+            "SELECT person, source, record_id, version, known_at_us, content FROM record"
+            " WHERE person = ? AND known_at_us <= ?"
+        )
         connection.execute("BEGIN")
         try:
-            for person in sorted(set(persons)):
-                query = (
-                    "SELECT person, source, record_id, version, known_at_us, content FROM record"
-                    " WHERE person = ? AND known_at_us <= ? ORDER BY source, record_id, version"
-                )
-                rows.extend(connection.execute(query, (person, horizon)).fetchall())
-            sealed = self._sealed(connection, rows, horizon)
-            names = dict(connection.execute("SELECT id, name FROM source").fetchall()) if rows else {}
+            rows = [row for p in sorted(set(persons)) for row in connection.execute(query, (p, horizon))]
+            names = self._source_names(connection, {row[1] for row in rows})
+            versions = [Version(record_from(r[0], names[r[1]], r[2], r[3], r[5]), r[4]) for r in rows]
+            sealed = self._sealed(connection, versions, {name: number for number, name in names.items()}, horizon)
         finally:
             connection.execute("COMMIT")
-        return _stored(rows, sealed, names, first, last)
+        return told(versions, sealed, first, last)
 
     def _append(
         self, connection: sqlite3.Connection, batch: Batch, source: int, now: int, sequence: int
     ) -> BatchOutcome:
         accepted = replaced = unchanged = 0
         refusals = []
-        content = np.empty(len(batch.records), _CONTENT)
-        for name in _CONTENT.names or ():
-            content[name] = batch.records[name]
-        keys = batch.records[list(_KEY_FIELDS)].tolist()
+        content = contents_of(batch.records)
+        keys = batch.records[["person", "record_id", "version"]].tolist()
         for index, (person, record_id, version) in enumerate(keys):
             new = content[index].tobytes()
             held = connection.execute(
@@ -180,20 +174,20 @@ class SqliteStore:
             name: connection.execute("SELECT id FROM source WHERE name = ?", (name,)).fetchone()[0] for name in names
         }
 
+    def _source_names(self, connection: sqlite3.Connection, numbers: set[int]) -> dict[int, str]:
+        if not numbers <= self._names.keys():
+            self._names = dict(connection.execute("SELECT id, name FROM source").fetchall())
+        return self._names
+
     def _sealed(
-        self, connection: sqlite3.Connection, rows: Sequence[tuple[bytes, int, bytes, int, int, bytes]], horizon: int
-    ) -> dict[tuple[int, bytes], int]:
-        """Highest version sealed, known at the horizon, of each document that the rows belong to."""
-        sealed: dict[tuple[int, bytes], int] = {}
-        for _, source, _, _, _, content in rows:
-            document = bytes(np.frombuffer(content, _CONTENT)[0]["document_id"])
-            if (source, document) not in sealed:
-                query = (
-                    "SELECT max(version) FROM document_seal WHERE source = ? AND document_id = ? AND known_at_us <= ?"
-                )
-                top = connection.execute(query, (source, document, horizon)).fetchone()[0]
-                sealed[source, document] = top or 0
-        return sealed
+        self, connection: sqlite3.Connection, versions: Sequence[Version], numbers: dict[str, int], horizon: int
+    ) -> dict[tuple[str, bytes], int]:
+        """Highest version sealed, known at the horizon, of each document that the records belong to."""
+        query = "SELECT max(version) FROM document_seal WHERE source = ? AND document_id = ? AND known_at_us <= ?"
+        return {
+            (source, document): connection.execute(query, (numbers[source], document, horizon)).fetchone()[0] or 0
+            for source, document in documents_of(versions)
+        }
 
     # Dossiers
 
@@ -449,40 +443,3 @@ def _audit_hash(before: bytes, at_us: int, actor: str, action: str, subject: str
         data = part.encode()
         digest.update(len(data).to_bytes(4, "big") + data)
     return digest.digest()
-
-
-def _stored(
-    rows: Sequence[tuple[bytes, int, bytes, int, int, bytes]],
-    sealed: dict[tuple[int, bytes], int],
-    names: dict[int, str],
-    first: Month | None,
-    last: Month | None,
-) -> list[StoredRecord]:
-    columns = np.empty(len(rows), RECORD_DTYPE)
-    if rows:
-        content = np.frombuffer(b"".join(row[5] for row in rows), _CONTENT)
-        for name in _CONTENT.names or ():
-            columns[name] = content[name]
-        columns["person"] = np.frombuffer(b"".join(row[0] for row in rows), "V16")
-        columns["record_id"] = np.frombuffer(b"".join(row[2] for row in rows), "V16")
-        columns["version"] = [row[3] for row in rows]
-    records = records_from(columns, [names[row[1]] for row in rows])
-    # A record of a document counts with the highest sealed version of it: until a new version is sealed, the records
-    # that it brings replace nothing.
-    current = [
-        record.document is None or record.document.version == sealed[row[1], record.document.document_id]
-        for record, row in zip(records, rows, strict=True)
-    ]
-    newest: dict[tuple[bytes, int, bytes], int] = defaultdict(int)
-    for (person, source, record_id, version, _, _), counts in zip(rows, current, strict=True):
-        if counts:
-            newest[person, source, record_id] = max(newest[person, source, record_id], version)
-    found = []
-    for record, row, counts in zip(records, rows, current, strict=True):
-        person, source, record_id, version, known_at, _ = row
-        if (first is None or record.mois_rattachement >= first) and (last is None or record.mois_rattachement <= last):
-            effective = counts and version == newest[person, source, record_id] and record.mode is not Mode.ANNULATION
-            found.append(StoredRecord(record, known_at, effective))
-    return sorted(
-        found, key=lambda s: (s.record.person, s.record.mois_rattachement, s.record.record_id, s.record.version)
-    )
