@@ -93,6 +93,9 @@ CONTENT_FIELDS = tuple(name for name in RECORD_DTYPE.names or () if name not in 
 CONTENT_DTYPE = np.dtype([(name, RECORD_DTYPE[name]) for name in CONTENT_FIELDS])
 """What a store keeps of a version beside its key, as bytes."""
 _CONTENT = struct.Struct("<iiq14s20s16sIBBBB")
+_FLUX = {flux.value: flux for flux in FluxSource}
+_NATURES = {nature.value: nature for nature in NatureRessource}
+_MODES = {mode.value: mode for mode in Mode}
 
 
 def contents_of(columns: RecordColumns) -> npt.NDArray[np.void]:
@@ -114,13 +117,13 @@ def record_from(person: bytes, source_id: str, record_id: bytes, version: int, c
         source_id,
         record_id,
         version,
-        FluxSource(flux),
+        _FLUX[flux],
         declarant.rstrip(b"\0").decode("ascii", "replace"),
         contrat.rstrip(b"\0").decode("latin-1"),
-        NatureRessource(nature),
+        _NATURES[nature],
         date_of(days),
         Month.from_index(mois),
-        Mode(mode),
+        _MODES[mode],
         montant,
         DocumentRef(document_id, document_version) if document_version else None,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime
 from enum import IntEnum
+from functools import cache, lru_cache
 from typing import Any, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -42,6 +43,11 @@ def declaration_month(message: common_pb2.Month, field: str) -> Month:
     return value
 
 
+# Months and days come back in every line and record: their messages are made once. They are copied when they enter
+# another message; nobody may change them.
+
+
+@cache
 def month_to_proto(value: Month) -> common_pb2.Month:
     return common_pb2.Month(year=value.year, month=value.month)
 
@@ -56,6 +62,7 @@ def day(message: common_pb2.Date, field: str) -> date:
         raise InvalidRequest("Cette date n'existe pas au calendrier.", field=field) from None
 
 
+@lru_cache(maxsize=10_000)
 def day_to_proto(value: date) -> common_pb2.Date:
     return common_pb2.Date(year=value.year, month=value.month, day=value.day)
 
@@ -64,6 +71,7 @@ def instant_us(message: Timestamp) -> int:
     return message.seconds * 1_000_000 + message.nanos // 1_000
 
 
+@lru_cache(maxsize=1_000)
 def instant_to_proto(us: int) -> Timestamp:
     return Timestamp(seconds=us // 1_000_000, nanos=us % 1_000_000 * 1_000)
 
