@@ -98,6 +98,7 @@ def print_declaration(declaration: Declaration) -> None:
     title = f"Déclaration de {month_name(month.year, month.month)}, dossier {declaration.numero_allocataire}"
     amounts = ("prérempli", "déclaré", "retenu")
     lines = table(title, "mois", "personne", "ressource", *amounts, "état", "ligne", amounts=amounts)
+    lines.columns[-1].no_wrap = True  # to be copied into the next command
     for line in declaration.lines:
         lines.add_row(
             month_name(line.mois.year, line.mois.month),
