@@ -26,7 +26,7 @@ from solidarite_server.services.foyers import FoyerService
 from solidarite_server.services.ingest import IngestService
 from solidarite_server.services.pseudonym import HmacPseudonymizer, load_or_create_key
 from solidarite_server.settings import Settings
-from solidarite_server.storage import open_store, sqlite_path
+from solidarite_server.storage import is_postgres, open_store, sqlite_path
 
 
 class SettingsError(ValueError):
@@ -52,6 +52,16 @@ class RunningServer:
         self._store.close()
 
 
+def _key_file(settings: Settings) -> Path:
+    """Where the key of the pseudonyms is: beside a SQLite file unless told; servers that share a store share a file."""
+    if settings.pseudonym_key_file is not None:
+        return settings.pseudonym_key_file
+    if is_postgres(settings.store):
+        raise ValueError("Avec PostgreSQL, la clé des pseudonymes se donne : SOLIDARITE_PSEUDONYM_KEY_FILE.")
+    path = sqlite_path(settings.store)
+    return path.with_name(path.name + ".key")
+
+
 async def start_server(settings: Settings, clock: Clock | None = None) -> RunningServer:
     """Open the store and serve; SettingsError when the settings do not allow it. Tests give a clock of their own."""
     if not is_loopback(settings.listen) and not settings.allow_plaintext:
@@ -60,13 +70,11 @@ async def start_server(settings: Settings, clock: Clock | None = None) -> Runnin
             "Derrière un relais qui chiffre, ajoutez --allow-plaintext."
         )
     try:
-        path = sqlite_path(settings.store)
-        key = load_or_create_key(settings.pseudonym_key_file or path.with_name(path.name + ".key"))
-        pseudonyms = HmacPseudonymizer(key)
+        pseudonyms = HmacPseudonymizer(load_or_create_key(_key_file(settings)))
+        store = open_store(settings.store, clock=clock or SystemClock())
     except (ValueError, OSError) as error:
         raise SettingsError(str(error)) from error
     clock = clock or SystemClock()
-    store = open_store(settings.store, clock=clock)
     warm_up()
     ingest = IngestService(store)
     options = LegislationOptions(calendrier=Calendrier[settings.declaration_calendar])
@@ -113,6 +121,11 @@ def _run_campaign(
         )
 
 
+def store_name(url: str) -> str:
+    """A store as it may be shown: without a password, without a path."""
+    return "PostgreSQL" if is_postgres(url) else sqlite_path(url).name
+
+
 async def serve(settings: Settings, ready: asyncio.Future[str] | None = None) -> None:
     """Serve until SIGTERM or SIGINT, then drain."""
     running = await start_server(settings)
@@ -123,6 +136,6 @@ async def serve(settings: Settings, ready: asyncio.Future[str] | None = None) ->
     if ready is not None:
         ready.set_result(running.address)
     else:
-        print(f"Serveur prêt sur {running.address} (magasin {Path(settings.store).name}).", flush=True)
+        print(f"Serveur prêt sur {running.address} (magasin {store_name(settings.store)}).", flush=True)
     await stop.wait()
     await running.stop(settings.drain_seconds)

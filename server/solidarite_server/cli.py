@@ -12,7 +12,7 @@ from solidarite_server.domain.month import Month
 from solidarite_server.legislation import load_legislation
 
 if TYPE_CHECKING:
-    from solidarite_server.storage import SqliteStore
+    from solidarite_server.ports import Store
 
 
 def register(app: typer.Typer) -> None:
@@ -44,7 +44,7 @@ def _month(text: str) -> Month:
 
 
 _LATEST = Month(2026, 11)
-StoreUrl = Annotated[str, typer.Option("--store", metavar="URL", help="sqlite:///CHEMIN.")]
+StoreUrl = Annotated[str, typer.Option("--store", metavar="URL", help="sqlite:///CHEMIN ou postgresql://….")]
 At = Annotated[Month, typer.Option("--at", metavar="AAAA-MM", parser=_month, help="Mois de la valeur.")]
 Json = Annotated[bool, typer.Option("--json", help="Écrire du JSON plutôt qu'un tableau.")]
 
@@ -179,8 +179,13 @@ def backup(
     store: StoreUrl = "sqlite:///solidarite.db",
 ) -> int:
     """Copier le magasin pendant qu'il sert. La clé des pseudonymes se sauvegarde à part."""
+    from solidarite_server.storage import SqliteStore
+
     opened = _open(store)
     if opened is None:
+        return 1
+    if not isinstance(opened, SqliteStore):
+        typer.echo("Erreur : un PostgreSQL se sauvegarde avec ses propres outils (pg_dump).", err=True)
         return 1
     if target.exists():
         typer.echo(f"Erreur : {target.name} existe déjà.", err=True)
@@ -198,17 +203,13 @@ def migrate(store: StoreUrl = "sqlite:///solidarite.db") -> int:
     return 0
 
 
-def _open(url: str) -> SqliteStore | None:
+def _open(url: str) -> Store | None:
     from solidarite_server.domain.errors import SolidariteError
     from solidarite_server.services.clock import SystemClock
-    from solidarite_server.storage import SqliteStore, sqlite_path
-    from solidarite_server.storage.migrate import SchemaError
+    from solidarite_server.storage import SchemaError, open_existing
 
     try:
-        path = sqlite_path(url)
-        if not path.exists():
-            raise ValueError(f"{path.name} n'existe pas.")
-        return SqliteStore(path, clock=SystemClock())
+        return open_existing(url, clock=SystemClock())
     except (ValueError, SchemaError, SolidariteError) as error:
         typer.echo(f"Erreur : {error}", err=True)
         return None

@@ -245,6 +245,10 @@ class AuditLog(Protocol):
 class Store(RecordStore, FoyerStore, DeclarationStore, CampaignStore, AuditLog, Protocol):
     """One place that keeps everything; safe for several threads and processes."""
 
+    def check(self) -> list[str]:
+        """What is wrong with it, in French; empty when nothing is."""
+        ...
+
     def close(self) -> None:
         """Release files and connections."""
         ...

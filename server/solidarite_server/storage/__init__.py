@@ -1,4 +1,4 @@
-"""Stores behind the ports: SQLite, embedded."""
+"""Stores behind the ports: SQLite, embedded; PostgreSQL, shared by several servers."""
 
 from __future__ import annotations
 
@@ -8,26 +8,39 @@ from solidarite_server.ports import Clock, Store
 from solidarite_server.storage.migrate import SchemaError
 from solidarite_server.storage.sqlite import SqliteStore
 
-__all__ = ["SchemaError", "SqliteStore", "open_existing", "open_store", "sqlite_path"]
+__all__ = ["SchemaError", "SqliteStore", "is_postgres", "open_existing", "open_store", "sqlite_path"]
 
 _SQLITE = "sqlite:///"
+_POSTGRES = ("postgresql://", "postgres://")
+
+
+def is_postgres(url: str) -> bool:
+    """Whether an address names a PostgreSQL."""
+    return url.startswith(_POSTGRES)
 
 
 def sqlite_path(url: str) -> Path:
     """The file of a `sqlite:///PATH` address; ValueError (in French) for any other."""
     if not url.startswith(_SQLITE) or url == _SQLITE:
-        raise ValueError("Le magasin s'écrit sqlite:///CHEMIN (postgresql:// n'est pas encore pris en charge).")
+        raise ValueError("Le magasin s'écrit sqlite:///CHEMIN ou postgresql://….")
     return Path(url.removeprefix(_SQLITE))
 
 
 def open_store(url: str, *, clock: Clock) -> Store:
-    """Open a store, creating or migrating it as needed."""
+    """Open a store, creating or migrating it as needed; ValueError (in French) for an address of another kind."""
+    if is_postgres(url):
+        try:
+            from solidarite_server.storage.postgres import PostgresStore
+        except ImportError:
+            raise ValueError(
+                "PostgreSQL demande l'extra « postgres » : pip install solidarite-source[postgres]"
+            ) from None
+        return PostgresStore(url, clock=clock)
     return SqliteStore(sqlite_path(url), clock=clock)
 
 
 def open_existing(url: str, *, clock: Clock) -> Store:
     """Open a store that is there already; ValueError (in French) when it is not."""
-    path = sqlite_path(url)
-    if not path.exists():
-        raise ValueError(f"{path.name} n'existe pas.")
+    if not is_postgres(url) and not sqlite_path(url).exists():
+        raise ValueError(f"{sqlite_path(url).name} n'existe pas.")
     return open_store(url, clock=clock)

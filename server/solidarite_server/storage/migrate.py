@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 from importlib.resources import files
 from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from solidarite_server.storage.sql import Session
 
 
 class SchemaError(RuntimeError):
@@ -23,28 +26,25 @@ def migrations(dialect: str) -> list[tuple[int, str, str]]:
     return found
 
 
-def migrate_sqlite(connection: sqlite3.Connection) -> None:
-    """Bring a SQLite store to this version's schema; SchemaError when it comes from a later or altered one."""
-    connection.execute("CREATE TABLE IF NOT EXISTS migration (number INTEGER PRIMARY KEY, checksum TEXT NOT NULL)")
-    known = migrations("sqlite")
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        applied = dict(connection.execute("SELECT number, checksum FROM migration").fetchall())
-        checksums = {number: checksum for number, _, checksum in known}
-        for number, checksum in applied.items():
-            if checksums.get(number) != checksum:
-                raise SchemaError(
-                    f"La migration {number} de cette base n'est pas celle de cette version : mettez le logiciel à jour."
-                )
-        for number, sql, checksum in known:
-            if number not in applied:
-                for statement in _statements(sql):
-                    connection.execute(statement)
-                connection.execute("INSERT INTO migration VALUES (?, ?)", (number, checksum))
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
+def migrate(session: Session, dialect: str) -> None:
+    """Bring a store to this version's schema, in the caller's transaction, which keeps other servers out.
+
+    SchemaError when the store comes from a later or altered version.
+    """
+    session.run("CREATE TABLE IF NOT EXISTS migration (number INTEGER PRIMARY KEY, checksum TEXT NOT NULL)")
+    known = migrations(dialect)
+    applied = {row[0]: row[1] for row in session.rows("SELECT number, checksum FROM migration")}
+    checksums = {number: checksum for number, _, checksum in known}
+    for number, checksum in applied.items():
+        if checksums.get(number) != checksum:
+            raise SchemaError(
+                f"La migration {number} de cette base n'est pas celle de cette version : mettez le logiciel à jour."
+            )
+    for number, sql, checksum in known:
+        if number not in applied:
+            for statement in _statements(sql):
+                session.run(statement)
+            session.run("INSERT INTO migration VALUES (?, ?)", (number, checksum))
 
 
 def _statements(sql: str) -> list[str]:

@@ -1,0 +1,293 @@
+"""The shared store: several servers on one PostgreSQL.
+
+Records arrive as one binary COPY made by numpy, without a Python object a record, in a temporary table; one statement
+tells which are already held, another keeps the rest. Writers of every server take the row of `head` first, so that
+the order of commits is one, everywhere. A connection lost gives StoreUnavailable, and the next call opens another.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import psycopg
+
+from solidarite_server.domain.errors import StoreUnavailable
+from solidarite_server.ports import Batch, BatchOutcome, Clock, Refusal
+from solidarite_server.record_columns import CONTENT_DTYPE, RECORD_DTYPE, contents_of
+from solidarite_server.storage.migrate import migrate
+from solidarite_server.storage.sql import Commit, Row, Session, SqlStore, conflict
+
+_CONNECT_SECONDS = 10
+_MIGRATION_LOCK = 0x50_11_DA
+_STAGE = (
+    "CREATE TEMPORARY TABLE IF NOT EXISTS stage (place INTEGER, person BYTEA, source INTEGER, record_id BYTEA,"
+    " version BIGINT, content BYTEA) ON COMMIT DELETE ROWS"
+)
+_COPY = "COPY stage (place, person, source, record_id, version, content) FROM STDIN (FORMAT BINARY)"
+_COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+_COPY_END = b"\xff\xff"
+
+_CONTENT_BYTES = CONTENT_DTYPE.itemsize
+_COPY_ROW = np.dtype(
+    [
+        ("fields", ">i2"),
+        ("place_length", ">i4"),
+        ("place", ">i4"),
+        ("person_length", ">i4"),
+        ("person", "V16"),
+        ("source_length", ">i4"),
+        ("source", ">i4"),
+        ("record_id_length", ">i4"),
+        ("record_id", "V16"),
+        ("version_length", ">i4"),
+        ("version", ">i8"),
+        ("content_length", ">i4"),
+        ("content", f"V{_CONTENT_BYTES}"),
+    ]
+)
+"""A row of PostgreSQL's binary COPY: the number of fields, then each one after its length."""
+
+
+class _PostgresSession:
+    """Statements on one connection; StoreUnavailable when PostgreSQL could not carry one out."""
+
+    def __init__(self, connection: psycopg.Connection[Row]) -> None:
+        self.connection = connection
+
+    def rows(self, statement: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        with _mapped():
+            return self.connection.execute(_dialect(statement), parameters).fetchall()
+
+    def run(self, statement: str, parameters: Sequence[Any] = ()) -> int:
+        with _mapped():
+            return self.connection.execute(_dialect(statement), parameters).rowcount
+
+    def many(self, statement: str, parameters: Iterable[Sequence[Any]]) -> None:
+        with _mapped(), self.connection.cursor() as cursor:
+            cursor.executemany(_dialect(statement), parameters)
+
+
+class PostgresStore(SqlStore):
+    """Implements `ports.Store` on a PostgreSQL database that several servers may share."""
+
+    def __init__(self, url: str, *, clock: Clock) -> None:
+        """Raises StoreUnavailable when it does not answer or is not durable, SchemaError for another schema."""
+        super().__init__()
+        self._url = url
+        self._clock = clock
+        self._local = threading.local()
+        self._connections: list[psycopg.Connection[Row]] = []
+        self._guard = threading.Lock()
+        self._write_lock = threading.Lock()
+        self._writer: _PostgresSession | None = None
+        try:
+            self._prepare(self._connect())
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self, session: _PostgresSession) -> None:
+        if session.rows("SHOW fsync")[0][0] != "on":
+            raise StoreUnavailable("Ce PostgreSQL n'est pas durable (fsync = off) : le service n'y écrit pas.")
+        with _mapped(), session.connection.transaction():
+            session.run("SELECT pg_advisory_xact_lock(?)", (_MIGRATION_LOCK,))
+            migrate(session, "postgresql")
+
+    def close(self) -> None:
+        """Release every connection."""
+        with self._guard:
+            while self._connections:
+                self._connections.pop().close()
+
+    # Records
+
+    def _add(self, commit: Commit, batches: Sequence[Batch], sources: dict[str, int]) -> list[BatchOutcome]:
+        starts = np.cumsum([0, *(len(batch.records) for batch in batches)])
+        rows = _copy_rows(batches, sources)
+        if not len(rows):
+            return [BatchOutcome(0, 0, 0, commit.sequence) for _ in batches]
+        session = commit.session
+        assert isinstance(session, _PostgresSession)
+        with _mapped(), session.connection.cursor() as cursor, cursor.copy(_COPY) as copy:
+            copy.write(_COPY_HEADER + rows.tobytes() + _COPY_END)
+        held = session.rows(
+            "SELECT stage.place, record.version, record.version = stage.version AND record.content = stage.content"
+            " FROM stage JOIN record ON record.person = stage.person AND record.source = stage.source"
+            " AND record.record_id = stage.record_id ORDER BY stage.place"
+        )
+        replaced, unchanged, refused = _classified(rows, held)
+        if refused or unchanged:
+            session.run("DELETE FROM stage WHERE place = ANY(?)", ([*refused, *unchanged],))
+        session.run(
+            "INSERT INTO record SELECT person, source, record_id, version, ?, content FROM stage ORDER BY person",
+            (commit.now_us,),
+        )
+        return [
+            _outcome(int(start), int(stop), replaced, unchanged, refused, commit.sequence)
+            for start, stop in pairwise(starts)
+        ]
+
+    def _versions_of(self, session: Session, persons: Sequence[bytes], horizon: int) -> list[Row]:
+        query = (
+            "SELECT person, source, record_id, version, known_at_us, content FROM record"
+            " WHERE person = ANY(?) AND known_at_us <= ?"
+        )
+        return session.rows(query, (list(persons), horizon)) if persons else []
+
+    # Connections
+
+    def _connect(self) -> _PostgresSession:
+        try:
+            connection: psycopg.Connection[Row] = psycopg.connect(
+                self._url, autocommit=True, connect_timeout=_CONNECT_SECONDS, application_name="solidarite"
+            )
+            # An acknowledgement means durable, whatever the server's default.
+            connection.execute("SET synchronous_commit = on")
+            connection.execute(_STAGE)
+            # The stage is small and the tables are large: always through the index.
+            connection.execute("SET enable_hashjoin = off")
+            connection.execute("SET enable_mergejoin = off")
+        except psycopg.Error as error:
+            # The address holds a password: neither it nor PostgreSQL's own text is repeated.
+            raise StoreUnavailable("Le PostgreSQL du magasin ne répond pas à l'adresse donnée.") from error
+        with self._guard:
+            self._connections.append(connection)
+        return _PostgresSession(connection)
+
+    def _reading(self) -> _PostgresSession:
+        session: _PostgresSession | None = getattr(self._local, "session", None)
+        if session is None or session.connection.closed:
+            session = self._local.session = self._replaced(session)
+        return session
+
+    def _replaced(self, broken: _PostgresSession | None) -> _PostgresSession:
+        if broken is not None:
+            with self._guard:
+                if broken.connection in self._connections:
+                    self._connections.remove(broken.connection)
+        return self._connect()
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[Session]:
+        session = self._reading()
+        with _mapped(), session.connection.transaction():
+            session.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            yield session
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Commit]:
+        with self._write_lock:
+            if self._writer is None or self._writer.connection.closed:
+                self._writer = self._replaced(self._writer)
+            session = self._writer
+            with _mapped(), session.connection.transaction():
+                # Held until the end of the transaction: one writer at a time, on every server.
+                sequence, known_at = session.rows("SELECT commit_sequence, known_at_us FROM head FOR UPDATE")[0]
+                # Strictly later than the commit before, even when this server's clock is behind another's.
+                now = max(self._clock.now_us(), known_at + 1)
+                session.run("UPDATE head SET commit_sequence = ?, known_at_us = ?", (sequence + 1, now))
+                yield Commit(session, now, sequence + 1)
+
+
+@contextmanager
+def _mapped() -> Iterator[None]:
+    try:
+        yield
+    except psycopg.Error as error:
+        raise StoreUnavailable("Le magasin n'a rien pu enregistrer ni lire : réessayez plus tard.") from error
+
+
+def _dialect(statement: str) -> str:
+    return statement.replace("%", "%%").replace("?", "%s")
+
+
+def _copy_rows(batches: Sequence[Batch], sources: dict[str, int]) -> np.ndarray[Any, np.dtype[np.void]]:
+    """Every record of the batches as rows of a binary COPY, numbered in order."""
+    records = np.concatenate([np.empty(0, RECORD_DTYPE), *(batch.records for batch in batches)])
+    rows = np.zeros(len(records), _COPY_ROW)
+    if not len(records):
+        return rows
+    rows["fields"] = 6
+    for name, length in (
+        ("place", 4), ("person", 16), ("source", 4), ("record_id", 16), ("version", 8), ("content", _CONTENT_BYTES),
+    ):  # fmt: skip
+        rows[f"{name}_length"] = length
+    rows["place"] = np.arange(len(rows))
+    rows["source"] = np.repeat([sources[batch.source_id] for batch in batches], [len(b.records) for b in batches])
+    for name in ("person", "record_id", "version"):
+        rows[name] = records[name]
+    rows["content"] = contents_of(records).view(f"V{_CONTENT_BYTES}")
+    return rows
+
+
+def _classified(rows: np.ndarray[Any, np.dtype[np.void]], held: Sequence[Row]) -> tuple[set[int], set[int], set[int]]:
+    """Places of the rows that replace, change nothing, or are refused; the others are new.
+
+    `held` tells of the versions already kept: (place of the row, version kept, whether it is the very same).
+    """
+    replaced, unchanged, refused = set[int](), set[int](), set[int]()
+    by_place: dict[int, list[tuple[int, bool]]] = defaultdict(list)
+    for place, version, same in held:
+        by_place[place].append((version, same))
+    for place, versions in by_place.items():
+        number = int(rows["version"][place])
+        if any(same for _, same in versions):
+            unchanged.add(place)
+        elif any(version == number for version, _ in versions):
+            refused.add(place)
+        else:
+            replaced.add(place)
+    for places in _same_record(rows):
+        _settle(rows, places, replaced, unchanged, refused)
+    return replaced, unchanged, refused
+
+
+def _same_record(rows: np.ndarray[Any, np.dtype[np.void]]) -> list[list[int]]:
+    """Places of rows about one record, in order, where several are."""
+    keys = np.empty(len(rows), [("person", "V16"), ("source", ">i4"), ("record_id", "V16")])
+    for name in keys.dtype.names or ():
+        keys[name] = rows[name]
+    flat = keys.view("V36")
+    order = np.argsort(flat, kind="stable")
+    starts = np.flatnonzero(np.concatenate([[True], flat[order][1:] != flat[order][:-1]]))
+    return [group.tolist() for group in np.split(order, starts[1:]) if len(group) > 1]
+
+
+def _settle(
+    rows: np.ndarray[Any, np.dtype[np.void]],
+    places: Sequence[int],
+    replaced: set[int],
+    unchanged: set[int],
+    refused: set[int],
+) -> None:
+    """Rows of one commit about one record are taken in turn, as if each had come alone."""
+    kept: dict[int, bytes] = {}
+    for place in places:
+        if place in unchanged or place in refused:
+            continue
+        version, content = int(rows["version"][place]), bytes(rows["content"][place])
+        if version not in kept:
+            if kept:
+                replaced.add(place)
+            kept[version] = content
+        else:
+            replaced.discard(place)
+            (unchanged if kept[version] == content else refused).add(place)
+
+
+def _outcome(
+    start: int, stop: int, replaced: set[int], unchanged: set[int], refused: set[int], sequence: int
+) -> BatchOutcome:
+    def count(places: set[int]) -> int:
+        return sum(start <= place < stop for place in places)
+
+    refusals: list[Refusal] = [conflict(place - start) for place in sorted(refused) if start <= place < stop]
+    changed = count(replaced)
+    same = count(unchanged)
+    return BatchOutcome(stop - start - changed - same - len(refusals), changed, same, sequence, tuple(refusals))

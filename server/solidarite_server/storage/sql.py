@@ -1,0 +1,407 @@
+"""What every SQL store does the same way. The statements are plain SQL, with `?` for parameters.
+
+A write transaction begins by taking the one row of `head`: writers go one at a time, on every server, so that commits
+have a sequence and an instant that only grow, and what is read as known at an instant can be read again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, Protocol
+
+from solidarite_server.domain.errors import Reason, RequestReplayed, StaleEtag
+from solidarite_server.domain.month import Month
+from solidarite_server.domain.record import StoredRecord
+from solidarite_server.ports import (
+    Batch,
+    BatchOutcome,
+    CampaignBlock,
+    CampaignRow,
+    Refusal,
+    StoredCampaign,
+    StoredEvent,
+    StoredFoyer,
+)
+from solidarite_server.record_columns import record_from
+from solidarite_server.storage.versions import Version, documents_of, told
+
+FOREVER = 1 << 62
+"""Later than every instant."""
+_LAST_NUMBER = "\U0010ffff"
+
+Row = tuple[Any, ...]
+
+
+class Session(Protocol):
+    """Statements on one connection."""
+
+    def rows(self, statement: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """Run, and give every row of the answer."""
+        ...
+
+    def run(self, statement: str, parameters: Sequence[Any] = ()) -> int:
+        """Run; the number of rows changed."""
+        ...
+
+    def many(self, statement: str, parameters: Iterable[Sequence[Any]]) -> None:
+        """Run once for each set of parameters."""
+        ...
+
+
+class Commit(NamedTuple):
+    """A write transaction in progress."""
+
+    session: Session
+    now_us: int
+    sequence: int
+
+
+class SqlStore(ABC):
+    """Implements `ports.Store` but for connections and the bulk of records."""
+
+    def __init__(self) -> None:
+        self._names: dict[int, str] = {}
+
+    # What an engine brings
+
+    @abstractmethod
+    def _snapshot(self) -> AbstractContextManager[Session]:
+        """Reads that all see the same commit. Raises StoreUnavailable when the engine does not answer."""
+
+    @abstractmethod
+    def _reading(self) -> Session:
+        """One read."""
+
+    @abstractmethod
+    def _transaction(self) -> AbstractContextManager[Commit]:
+        """A durable commit, rolled back on any error. Raises StoreUnavailable when nothing could be committed."""
+
+    @abstractmethod
+    def _versions_of(self, session: Session, persons: Sequence[bytes], horizon: int) -> list[Row]:
+        """(person, source, record_id, version, known_at_us, content) of every version known then."""
+
+    @abstractmethod
+    def _add(self, commit: Commit, batches: Sequence[Batch], sources: dict[str, int]) -> list[BatchOutcome]:
+        """Classify the records of the batches, and keep the new ones."""
+
+    # Records
+
+    def append(self, batches: Sequence[Batch]) -> list[BatchOutcome]:
+        """Commit batches durably, all or none, and classify each record."""
+        with self._transaction() as commit:
+            sources = _source_numbers(commit.session, {batch.source_id for batch in batches})
+            outcomes = self._add(commit, batches, sources)
+            for place, batch in enumerate(batches):
+                refusals = _seal(commit, batch, sources[batch.source_id])
+                _advance(commit.session, batch)
+                if refusals:
+                    held = outcomes[place]
+                    outcomes[place] = BatchOutcome(
+                        held.accepted, held.replaced, held.unchanged, held.commit_sequence, (*held.refusals, *refusals)
+                    )
+            return outcomes
+
+    def position(self, source_id: str, upload_id: str) -> int:
+        """Highest batch sequence up to which every batch of the upload is durable."""
+        query = "SELECT position FROM upload WHERE source_id = ? AND upload_id = ?"
+        rows = self._reading().rows(query, (source_id, upload_id))
+        return int(rows[0][0]) if rows else 0
+
+    def commit_sequence(self) -> int:
+        """The newest commit visible here."""
+        return int(self._reading().rows("SELECT commit_sequence FROM head")[0][0])
+
+    def last_instant_us(self) -> int:
+        """The instant of that commit, 0 before the first."""
+        return int(self._reading().rows("SELECT known_at_us FROM head")[0][0])
+
+    def records_of(
+        self,
+        persons: Sequence[bytes],
+        first: Month | None = None,
+        last: Month | None = None,
+        *,
+        known_at_us: int | None = None,
+    ) -> list[StoredRecord]:
+        """Every version held on these persons for these months, each told effective or not at that instant."""
+        horizon = FOREVER if known_at_us is None else known_at_us
+        with self._snapshot() as session:
+            rows = self._versions_of(session, sorted(set(persons)), horizon)
+            names = self._source_names(session, {row[1] for row in rows})
+            versions = [Version(record_from(r[0], names[r[1]], r[2], r[3], r[5]), r[4]) for r in rows]
+            sealed = _sealed(session, versions, {name: number for number, name in names.items()}, horizon)
+        return told(versions, sealed, first, last)
+
+    def _source_names(self, session: Session, numbers: set[int]) -> dict[int, str]:
+        if not numbers <= self._names.keys():
+            self._names = {row[0]: row[1] for row in session.rows("SELECT id, name FROM source")}
+        return self._names
+
+    # Dossiers
+
+    def put_foyers(self, dossiers: Sequence[tuple[str, bytes]]) -> tuple[list[bool], int]:
+        """Keep dossiers durably; True where the content is new."""
+        query = "SELECT payload FROM foyer WHERE numero_allocataire = ? ORDER BY known_at_us DESC LIMIT 1"
+        upsert = (
+            "INSERT INTO foyer VALUES (?, ?, ?) ON CONFLICT (numero_allocataire, known_at_us)"
+            " DO UPDATE SET payload = excluded.payload"
+        )
+        changed = []
+        with self._transaction() as commit:
+            for numero, payload in dossiers:
+                held = commit.session.rows(query, (numero,))
+                changed.append(not held or held[0][0] != payload)
+                if changed[-1]:
+                    commit.session.run(upsert, (numero, commit.now_us, payload))
+        return changed, commit.sequence
+
+    def foyer(self, numero_allocataire: str, *, known_at_us: int | None = None) -> StoredFoyer | None:
+        """The newest version, or the newest known at that instant."""
+        query = (
+            "SELECT payload, known_at_us FROM foyer WHERE numero_allocataire = ? AND known_at_us <= ?"
+            " ORDER BY known_at_us DESC LIMIT 1"
+        )
+        rows = self._reading().rows(query, (numero_allocataire, FOREVER if known_at_us is None else known_at_us))
+        return StoredFoyer(*rows[0]) if rows else None
+
+    def foyers_between(self, after: str, up_to: str | None) -> list[tuple[str, StoredFoyer]]:
+        """The newest versions of the dossiers of a range of numbers."""
+        query = (
+            "SELECT numero_allocataire, payload, known_at_us FROM (SELECT numero_allocataire, payload, known_at_us,"
+            " row_number() OVER (PARTITION BY numero_allocataire ORDER BY known_at_us DESC) AS place FROM foyer"
+            " WHERE numero_allocataire > ? AND numero_allocataire <= ?) AS versions"
+            " WHERE place = 1 ORDER BY numero_allocataire"
+        )
+        rows = self._reading().rows(query, (after, _LAST_NUMBER if up_to is None else up_to))
+        return [(numero, StoredFoyer(payload, known_at)) for numero, payload, known_at in rows]
+
+    def foyer_bounds(self, step: int) -> list[str]:
+        """The last number of every block of `step` dossiers."""
+        query = (
+            "SELECT numero_allocataire FROM (SELECT numero_allocataire, row_number() OVER"
+            " (ORDER BY numero_allocataire) AS place FROM (SELECT DISTINCT numero_allocataire FROM foyer) AS numbers)"
+            " AS places WHERE place % ? = 0 ORDER BY numero_allocataire"
+        )
+        return [row[0] for row in self._reading().rows(query, (step,))]
+
+    # Declarations
+
+    def append_event(
+        self,
+        numero_allocataire: str,
+        mois_declaration: Month,
+        *,
+        expected_sequence: int,
+        kind: str,
+        payload: bytes,
+        request_id: str,
+        body_hash: bytes,
+    ) -> StoredEvent:
+        """Add an event after `expected_sequence`, durably; the same request gives the event already stored."""
+        key = (numero_allocataire, mois_declaration.index)
+        with self._transaction() as commit:
+            query = (
+                "SELECT sequence, kind, payload, request_id, known_at_us, body_hash FROM declaration_event"
+                " WHERE numero_allocataire = ? AND mois = ? AND request_id = ?"
+            )
+            for *held, hashed in commit.session.rows(query, (*key, request_id)):
+                if hashed != body_hash:
+                    raise RequestReplayed("Cet identifiant de requête a déjà servi pour un autre contenu.")
+                return StoredEvent(*held)
+            query = "SELECT coalesce(max(sequence), 0) FROM declaration_event WHERE numero_allocataire = ? AND mois = ?"
+            last = int(commit.session.rows(query, key)[0][0])
+            if last != expected_sequence:
+                raise StaleEtag("La déclaration a changé depuis sa lecture : relisez-la avant de continuer.")
+            event = StoredEvent(last + 1, kind, payload, request_id, commit.now_us)
+            commit.session.run(
+                "INSERT INTO declaration_event VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (*key, event.sequence, kind, payload, request_id, body_hash, commit.now_us),
+            )
+        return event
+
+    def events(
+        self, numero_allocataire: str, mois_declaration: Month, *, known_at_us: int | None = None
+    ) -> list[StoredEvent]:
+        """The events, oldest first."""
+        query = (
+            "SELECT sequence, kind, payload, request_id, known_at_us FROM declaration_event"
+            " WHERE numero_allocataire = ? AND mois = ? AND known_at_us <= ? ORDER BY sequence"
+        )
+        horizon = FOREVER if known_at_us is None else known_at_us
+        rows = self._reading().rows(query, (numero_allocataire, mois_declaration.index, horizon))
+        return [StoredEvent(*row) for row in rows]
+
+    def events_between(self, mois_declaration: Month, after: str, up_to: str | None) -> dict[str, list[StoredEvent]]:
+        """The events of a month's declarations, for a range of dossiers."""
+        query = (
+            "SELECT numero_allocataire, sequence, kind, payload, request_id, known_at_us FROM declaration_event"
+            " WHERE mois = ? AND numero_allocataire > ? AND numero_allocataire <= ?"
+            " ORDER BY numero_allocataire, sequence"
+        )
+        found: dict[str, list[StoredEvent]] = {}
+        bounds = (mois_declaration.index, after, _LAST_NUMBER if up_to is None else up_to)
+        for numero, *event in self._reading().rows(query, bounds):
+            found.setdefault(numero, []).append(StoredEvent(*event))
+        return found
+
+    # Campaigns
+
+    def start_campaign(self, campaign_id: str, mois_declaration: Month, bounds: Sequence[str]) -> StoredCampaign:
+        """Keep a campaign, or give the one already kept under that identifier."""
+        with self._transaction() as commit:
+            commit.session.run(
+                "INSERT INTO campaign VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                (campaign_id, mois_declaration.index, json.dumps(list(bounds))),
+            )
+        found = self.campaign(campaign_id)
+        assert found is not None
+        return found
+
+    def campaign(self, campaign_id: str) -> StoredCampaign | None:
+        """How far it is."""
+        with self._snapshot() as session:
+            held = session.rows("SELECT mois, bounds FROM campaign WHERE campaign_id = ?", (campaign_id,))
+            query = (
+                "SELECT number, done, refusals, rsa_total_cents, prime_activite_total_cents FROM campaign_block"
+                " WHERE campaign_id = ? ORDER BY number"
+            )
+            rows = session.rows(query, (campaign_id,))
+        if not held:
+            return None
+        blocks = [
+            CampaignBlock(number, done, json.loads(refusals), *totals) for number, done, refusals, *totals in rows
+        ]
+        return StoredCampaign(Month.from_index(held[0][0]), tuple(json.loads(held[0][1])), tuple(blocks))
+
+    def keep_block(self, campaign_id: str, block: CampaignBlock, rows: Sequence[CampaignRow]) -> None:
+        """Keep a block and its results in one commit."""
+        with self._transaction() as commit:
+            kept = commit.session.run(
+                "INSERT INTO campaign_block VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (
+                    campaign_id,
+                    block.number,
+                    block.done,
+                    json.dumps(dict(block.refusals)),
+                    block.rsa_total_cents,
+                    block.prime_activite_total_cents,
+                ),
+            )
+            if kept:
+                commit.session.many(
+                    "INSERT INTO campaign_row VALUES (?, ?, ?, ?)",
+                    [(campaign_id, row.numero_allocataire, row.rsa_cents, row.prime_activite_cents) for row in rows],
+                )
+
+    def campaign_row(self, campaign_id: str, numero_allocataire: str) -> CampaignRow | None:
+        """The result of one foyer."""
+        query = (
+            "SELECT numero_allocataire, rsa_cents, prime_activite_cents FROM campaign_row"
+            " WHERE campaign_id = ? AND numero_allocataire = ?"
+        )
+        rows = self._reading().rows(query, (campaign_id, numero_allocataire))
+        return CampaignRow(*rows[0]) if rows else None
+
+    # Audit
+
+    def write(self, actor: str, action: str, subject: str, purpose: str) -> None:
+        """Add an audit line durably, chained to the one before."""
+        with self._transaction() as commit:
+            last = commit.session.rows("SELECT id, hash FROM audit ORDER BY id DESC LIMIT 1")
+            number, before = last[0] if last else (0, b"")
+            digest = audit_hash(before, commit.now_us, actor, action, subject, purpose)
+            commit.session.run(
+                "INSERT INTO audit (id, at_us, actor, action, subject, purpose, hash) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (number + 1, commit.now_us, actor, action, subject, purpose, digest),
+            )
+
+    def broken_audit_line(self) -> int | None:
+        """The first line that does not follow from the one before, or None when the chain holds."""
+        before = b""
+        query = "SELECT id, at_us, actor, action, subject, purpose, hash FROM audit ORDER BY id"
+        for place, (number, *line, digest) in enumerate(self._reading().rows(query), start=1):
+            if number != place or audit_hash(before, *line) != digest:
+                return place
+            before = digest
+        return None
+
+    def check(self) -> list[str]:
+        """What is wrong with the store, in French; empty when nothing is."""
+        broken = self.broken_audit_line()
+        return [] if broken is None else [f"La chaîne d'audit est rompue à la ligne {broken}."]
+
+
+def conflict(index: int) -> Refusal:
+    """The refusal of a version already held with another content."""
+    message = "Cette version existe déjà avec un autre contenu : envoyez une version plus haute."
+    return Refusal(index, False, "version", Reason.RECORD_CONFLICT, message)
+
+
+def _source_numbers(session: Session, names: set[str]) -> dict[str, int]:
+    for name in sorted(names):
+        session.run("INSERT INTO source (name) VALUES (?) ON CONFLICT DO NOTHING", (name,))
+    return {name: session.rows("SELECT id FROM source WHERE name = ?", (name,))[0][0] for name in names}
+
+
+def _seal(commit: Commit, batch: Batch, source: int) -> list[Refusal]:
+    refusals = []
+    for index, seal in enumerate(batch.seals):
+        key = (source, seal.document_id, seal.version)
+        query = "SELECT record_count FROM document_seal WHERE source = ? AND document_id = ? AND version = ?"
+        held = commit.session.rows(query, key)
+        if not held:
+            commit.session.run(
+                "INSERT INTO document_seal VALUES (?, ?, ?, ?, ?)", (*key, seal.record_count, commit.now_us)
+            )
+        elif held[0][0] != seal.record_count:
+            message = "Cette version du document est déjà close avec un autre nombre d'enregistrements."
+            refusals.append(Refusal(index, True, "record_count", Reason.DOCUMENT_CONFLICT, message))
+    return refusals
+
+
+def _advance(session: Session, batch: Batch) -> None:
+    key = (batch.source_id, batch.upload_id)
+    rows = session.rows("SELECT position FROM upload WHERE source_id = ? AND upload_id = ?", key)
+    position = rows[0][0] if rows else 0
+    if batch.batch_sequence <= position:
+        return
+    session.run("INSERT INTO upload_ahead VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (*key, batch.batch_sequence))
+    query = "SELECT batch_sequence FROM upload_ahead WHERE source_id = ? AND upload_id = ? ORDER BY batch_sequence"
+    for (number,) in session.rows(query, key):
+        if number != position + 1:
+            break
+        position = number
+    session.run(
+        "DELETE FROM upload_ahead WHERE source_id = ? AND upload_id = ? AND batch_sequence <= ?", (*key, position)
+    )
+    session.run(
+        "INSERT INTO upload VALUES (?, ?, ?) ON CONFLICT (source_id, upload_id)"
+        " DO UPDATE SET position = excluded.position",
+        (*key, position),
+    )
+
+
+def _sealed(
+    session: Session, versions: Sequence[Version], numbers: dict[str, int], horizon: int
+) -> dict[tuple[str, bytes], int]:
+    """Highest version sealed, known at the horizon, of each document that the records belong to."""
+    query = (
+        "SELECT coalesce(max(version), 0) FROM document_seal WHERE source = ? AND document_id = ? AND known_at_us <= ?"
+    )
+    return {
+        (source, document): int(session.rows(query, (numbers[source], document, horizon))[0][0])
+        for source, document in documents_of(versions)
+    }
+
+
+def audit_hash(before: bytes, at_us: int, actor: str, action: str, subject: str, purpose: str) -> bytes:
+    """The hash of an audit line, which covers that of the line before."""
+    digest = hashlib.sha256(before)
+    for part in (str(at_us), actor, action, subject, purpose):
+        data = part.encode()
+        digest.update(len(data).to_bytes(4, "big") + data)
+    return digest.digest()
