@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -96,6 +97,7 @@ async def start_server(settings: Settings, clock: Clock | None = None) -> Runnin
             concurrent_calls=settings.concurrent_calls,
             idle_seconds=settings.idle_seconds,
             handshake_seconds=settings.handshake_seconds,
+            share_port=settings.share_port,
         )
     )
     names = add_servicers(server, services)
@@ -126,6 +128,15 @@ def store_name(url: str) -> str:
     return "PostgreSQL" if is_postgres(url) else sqlite_path(url).name
 
 
+async def _orphaned(supervisor: int, stop: asyncio.Event) -> None:
+    """Stop once the process that started this one is gone: none is left behind, even after a kill -9."""
+    while supervisor:
+        if os.getppid() != supervisor:
+            stop.set()
+            return
+        await asyncio.sleep(1)
+
+
 async def serve(settings: Settings, ready: asyncio.Future[str] | None = None) -> None:
     """Serve until SIGTERM or SIGINT, then drain."""
     running = await start_server(settings)
@@ -137,5 +148,7 @@ async def serve(settings: Settings, ready: asyncio.Future[str] | None = None) ->
         ready.set_result(running.address)
     else:
         print(f"Serveur prêt sur {running.address} (magasin {store_name(settings.store)}).", flush=True)
+    orphaned = asyncio.create_task(_orphaned(settings.supervisor, stop))
     await stop.wait()
+    orphaned.cancel()
     await running.stop(settings.drain_seconds)

@@ -13,6 +13,7 @@ from solidarite_server.legislation import load_legislation
 
 if TYPE_CHECKING:
     from solidarite_server.ports import Store
+    from solidarite_server.settings import Settings
 
 
 def register(app: typer.Typer) -> None:
@@ -44,38 +45,66 @@ def _month(text: str) -> Month:
 
 
 _LATEST = Month(2026, 11)
-StoreUrl = Annotated[str, typer.Option("--store", metavar="URL", help="sqlite:///CHEMIN ou postgresql://….")]
+StoreUrl = Annotated[
+    str, typer.Option("--store", envvar="SOLIDARITE_STORE", metavar="URL", help="sqlite:///CHEMIN ou postgresql://….")
+]
 At = Annotated[Month, typer.Option("--at", metavar="AAAA-MM", parser=_month, help="Mois de la valeur.")]
 Json = Annotated[bool, typer.Option("--json", help="Écrire du JSON plutôt qu'un tableau.")]
 
 
 def serve(
-    listen: Annotated[str, typer.Option("--listen", metavar="HÔTE:PORT", help="Adresse écoutée.")] = "127.0.0.1:50051",
+    listen: Annotated[
+        str, typer.Option("--listen", envvar="SOLIDARITE_LISTEN", metavar="HÔTE:PORT", help="Adresse écoutée.")
+    ] = "127.0.0.1:50051",
     store: StoreUrl = "sqlite:///solidarite.db",
+    workers: Annotated[
+        int, typer.Option("--workers", envvar="SOLIDARITE_WORKERS", min=1, max=64, help="Processus sur le même port.")
+    ] = 1,
     allow_plaintext: Annotated[
         bool, typer.Option("--allow-plaintext", help="Servir sans TLS au-delà de la machine, derrière un relais.")
     ] = False,
 ) -> int:
     """Démarrer le serveur ; il s'arrête proprement sur SIGTERM ou Ctrl-C."""
-    import uvloop
     from pydantic import ValidationError
 
-    from solidarite_server.bootstrap import SettingsError
-    from solidarite_server.bootstrap import serve as run
-    from solidarite_server.domain.errors import SolidariteError
     from solidarite_server.settings import Settings
 
     try:
-        settings = Settings(listen=listen, store=store, allow_plaintext=allow_plaintext)
-        uvloop.run(run(settings))
+        settings = Settings(listen=listen, store=store, workers=workers, allow_plaintext=allow_plaintext)
     except ValidationError as error:
         names = ", ".join(".".join(map(str, e["loc"])) for e in error.errors(include_input=False))
         typer.echo(f"Erreur : réglage refusé : {names}", err=True)
         return 2
-    except (SettingsError, SolidariteError) as error:
+    return _serve_together(settings) if workers > 1 else _serve_alone(settings)
+
+
+def _serve_alone(settings: Settings) -> int:
+    import uvloop
+
+    from solidarite_server.bootstrap import SettingsError
+    from solidarite_server.bootstrap import serve as run
+    from solidarite_server.domain.errors import SolidariteError
+    from solidarite_server.storage import SchemaError
+
+    try:
+        uvloop.run(run(settings))
+    except (SettingsError, SchemaError, SolidariteError) as error:
         typer.echo(f"Erreur : {error}", err=True)
         return 1
     return 0
+
+
+def _serve_together(settings: Settings) -> int:
+    from solidarite_server.supervisor import Supervisor
+
+    def announce(address: str) -> None:
+        typer.echo(f"Serveur prêt sur {address} ({settings.workers} processus).")
+
+    try:
+        return Supervisor(settings, announce).run()
+    except (ValueError, OSError):
+        typer.echo("Erreur : cette adresse ne peut pas être écoutée : elle est mal écrite ou déjà prise.", err=True)
+        return 1
 
 
 def show(

@@ -28,7 +28,10 @@ CampaignId = Annotated[str, typer.Argument(metavar="NOM", help="Nom de la campag
 DeclarationMonth = Annotated[
     Month, typer.Option("--month", metavar="AAAA-MM", parser=_month, help="Mois de la déclaration.")
 ]
-StoreUrl = Annotated[str, typer.Option("--store", metavar="URL", help="Magasin, par exemple sqlite:///CHEMIN.")]
+StoreUrl = Annotated[
+    str,
+    typer.Option("--store", envvar="SOLIDARITE_STORE", metavar="URL", help="sqlite:///CHEMIN ou postgresql://…."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Écrire du JSON.")]
 
 

@@ -30,6 +30,10 @@ class Settings(BaseSettings):
     """Let tools such as grpcurl discover the contract."""
     workers: int = Field(default=1, ge=1, le=64)
     """Server processes sharing the port."""
+    share_port: bool = False
+    """Listen on a port that other processes of this service listen on too: what the processes of `workers` do."""
+    supervisor: int = Field(default=0, ge=0)
+    """The process that started this one; once it is gone, this one drains and ends. 0: none."""
     campaign_processes: int = Field(default=2, ge=1, le=64)
     """Processes that compute a campaign asked for by RPC."""
     batch_limit_records: int = Field(default=2_000, ge=1, le=2_000)
