@@ -8,20 +8,19 @@ the order of commits is one, everywhere. A connection lost gives StoreUnavailabl
 from __future__ import annotations
 
 import threading
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import psycopg
 
 from solidarite_server.domain.errors import StoreUnavailable
-from solidarite_server.ports import Batch, BatchOutcome, Clock, Refusal
+from solidarite_server.ports import Batch, BatchOutcome, Clock
 from solidarite_server.record_columns import CONTENT_DTYPE, RECORD_DTYPE, contents_of
 from solidarite_server.storage.migrate import migrate
-from solidarite_server.storage.sql import Commit, Row, Session, SqlStore, conflict
+from solidarite_server.storage.sql import Commit, Row, Session, SqlStore
+from solidarite_server.storage.versions import classified, outcomes
 
 _CONNECT_SECONDS = 10
 _MIGRATION_LOCK = 0x50_11_DA
@@ -108,7 +107,6 @@ class PostgresStore(SqlStore):
     # Records
 
     def _add(self, commit: Commit, batches: Sequence[Batch], sources: dict[str, int]) -> list[BatchOutcome]:
-        starts = np.cumsum([0, *(len(batch.records) for batch in batches)])
         rows = _copy_rows(batches, sources)
         if not len(rows):
             return [BatchOutcome(0, 0, 0, commit.sequence) for _ in batches]
@@ -121,17 +119,14 @@ class PostgresStore(SqlStore):
             " FROM stage JOIN record ON record.person = stage.person AND record.source = stage.source"
             " AND record.record_id = stage.record_id ORDER BY stage.place"
         )
-        replaced, unchanged, refused = _classified(rows, held)
-        if refused or unchanged:
-            session.run("DELETE FROM stage WHERE place = ANY(?)", ([*refused, *unchanged],))
+        found = classified(rows, held)
+        if found.refused or found.unchanged:
+            session.run("DELETE FROM stage WHERE place = ANY(?)", ([*found.refused, *found.unchanged],))
         session.run(
             "INSERT INTO record SELECT person, source, record_id, version, ?, content FROM stage ORDER BY person",
             (commit.now_us,),
         )
-        return [
-            _outcome(int(start), int(stop), replaced, unchanged, refused, commit.sequence)
-            for start, stop in pairwise(starts)
-        ]
+        return outcomes(batches, found, commit.sequence)
 
     def _versions_of(self, session: Session, persons: Sequence[bytes], horizon: int) -> list[Row]:
         query = (
@@ -224,70 +219,3 @@ def _copy_rows(batches: Sequence[Batch], sources: dict[str, int]) -> np.ndarray[
         rows[name] = records[name]
     rows["content"] = contents_of(records).view(f"V{_CONTENT_BYTES}")
     return rows
-
-
-def _classified(rows: np.ndarray[Any, np.dtype[np.void]], held: Sequence[Row]) -> tuple[set[int], set[int], set[int]]:
-    """Places of the rows that replace, change nothing, or are refused; the others are new.
-
-    `held` tells of the versions already kept: (place of the row, version kept, whether it is the very same).
-    """
-    replaced, unchanged, refused = set[int](), set[int](), set[int]()
-    by_place: dict[int, list[tuple[int, bool]]] = defaultdict(list)
-    for place, version, same in held:
-        by_place[place].append((version, same))
-    for place, versions in by_place.items():
-        number = int(rows["version"][place])
-        if any(same for _, same in versions):
-            unchanged.add(place)
-        elif any(version == number for version, _ in versions):
-            refused.add(place)
-        else:
-            replaced.add(place)
-    for places in _same_record(rows):
-        _settle(rows, places, replaced, unchanged, refused)
-    return replaced, unchanged, refused
-
-
-def _same_record(rows: np.ndarray[Any, np.dtype[np.void]]) -> list[list[int]]:
-    """Places of rows about one record, in order, where several are."""
-    keys = np.empty(len(rows), [("person", "V16"), ("source", ">i4"), ("record_id", "V16")])
-    for name in keys.dtype.names or ():
-        keys[name] = rows[name]
-    flat = keys.view("V36")
-    order = np.argsort(flat, kind="stable")
-    starts = np.flatnonzero(np.concatenate([[True], flat[order][1:] != flat[order][:-1]]))
-    return [group.tolist() for group in np.split(order, starts[1:]) if len(group) > 1]
-
-
-def _settle(
-    rows: np.ndarray[Any, np.dtype[np.void]],
-    places: Sequence[int],
-    replaced: set[int],
-    unchanged: set[int],
-    refused: set[int],
-) -> None:
-    """Rows of one commit about one record are taken in turn, as if each had come alone."""
-    kept: dict[int, bytes] = {}
-    for place in places:
-        if place in unchanged or place in refused:
-            continue
-        version, content = int(rows["version"][place]), bytes(rows["content"][place])
-        if version not in kept:
-            if kept:
-                replaced.add(place)
-            kept[version] = content
-        else:
-            replaced.discard(place)
-            (unchanged if kept[version] == content else refused).add(place)
-
-
-def _outcome(
-    start: int, stop: int, replaced: set[int], unchanged: set[int], refused: set[int], sequence: int
-) -> BatchOutcome:
-    def count(places: set[int]) -> int:
-        return sum(start <= place < stop for place in places)
-
-    refusals: list[Refusal] = [conflict(place - start) for place in sorted(refused) if start <= place < stop]
-    changed = count(replaced)
-    same = count(unchanged)
-    return BatchOutcome(stop - start - changed - same - len(refusals), changed, same, sequence, tuple(refusals))

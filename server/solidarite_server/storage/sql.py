@@ -335,12 +335,6 @@ class SqlStore(ABC):
         return [] if broken is None else [f"La chaîne d'audit est rompue à la ligne {broken}."]
 
 
-def conflict(index: int) -> Refusal:
-    """The refusal of a version already held with another content."""
-    message = "Cette version existe déjà avec un autre contenu : envoyez une version plus haute."
-    return Refusal(index, False, "version", Reason.RECORD_CONFLICT, message)
-
-
 def _source_numbers(session: Session, names: set[str]) -> dict[str, int]:
     for name in sorted(names):
         session.run("INSERT INTO source (name) VALUES (?) ON CONFLICT DO NOTHING", (name,))

@@ -6,6 +6,8 @@ durable when `append` returns, and only then.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,13 +15,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from solidarite_server.domain.errors import StoreUnavailable
 from solidarite_server.ports import Batch, BatchOutcome, Clock
-from solidarite_server.record_columns import contents_of
+from solidarite_server.record_columns import RECORD_DTYPE, contents_of
 from solidarite_server.storage.migrate import migrate
-from solidarite_server.storage.sql import Commit, Row, Session, SqlStore, conflict
+from solidarite_server.storage.runs import CONTENT_BYTES, RUN_ROW, RunRows, Runs
+from solidarite_server.storage.sql import Commit, Row, Session, SqlStore
+from solidarite_server.storage.versions import classified, outcomes
 
 _BUSY_MS = 10_000
+_MERGED_ROWS_A_ROW = 5
+"""Rows merged after a commit, for each row that it added: as many as a row is merged times over its life, and some."""
 
 
 class _SqliteSession:
@@ -62,15 +70,13 @@ class SqliteStore(SqlStore):
         self._connections: list[sqlite3.Connection] = []
         self._guard = threading.Lock()
         self._write_lock = threading.Lock()
+        self._runs = Runs()
+        self._tidying = False
+        self._lock_file = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
         try:
             self._writer = self._connect()
-            self._writer.run("BEGIN IMMEDIATE")
-            try:
+            with self._begun(self._writer):
                 migrate(self._writer, "sqlite")
-                self._writer.run("COMMIT")
-            except BaseException:
-                self._rollback(self._writer)
-                raise
         except (sqlite3.DatabaseError, StoreUnavailable) as error:
             self.close()
             raise StoreUnavailable(f"Le fichier {path.name} n'est pas une base utilisable.") from error
@@ -80,10 +86,15 @@ class SqliteStore(SqlStore):
         with self._guard:
             while self._connections:
                 self._connections.pop().close()
+            if self._lock_file >= 0:
+                os.close(self._lock_file)
+                self._lock_file = -1
 
     def check(self) -> list[str]:
         """What is wrong with the file, in French; empty when nothing is."""
         found = [row[0] for row in self._reading().rows("PRAGMA integrity_check") if row[0] != "ok"]
+        with self._snapshot() as session:
+            found.extend(self._runs.check(session))
         return [*found, *super().check()]
 
     def backup(self, target: Path) -> None:
@@ -94,38 +105,52 @@ class SqliteStore(SqlStore):
 
     # Records
 
-    def _add(self, commit: Commit, batches: Sequence[Batch], sources: dict[str, int]) -> list[BatchOutcome]:
-        return [self._add_batch(commit, batch, sources[batch.source_id]) for batch in batches]
+    def append(self, batches: Sequence[Batch]) -> list[BatchOutcome]:
+        """Commit batches durably, all or none, and classify each record; then merge some runs."""
+        found = super().append(batches)
+        self.tidy(_MERGED_ROWS_A_ROW * sum(len(batch.records) for batch in batches))
+        return found
 
-    def _add_batch(self, commit: Commit, batch: Batch, source: int) -> BatchOutcome:
-        accepted = replaced = unchanged = 0
-        refusals = []
-        content = contents_of(batch.records)
-        keys = batch.records[["person", "record_id", "version"]].tolist()
-        query = "SELECT version, content FROM record WHERE person = ? AND source = ? AND record_id = ?"
-        for index, (person, record_id, version) in enumerate(keys):
-            new = content[index].tobytes()
-            held = commit.session.rows(query, (person, source, record_id))
-            same = next((old for number, old in held if number == version), None)
-            if same is None:
-                commit.session.run(
-                    "INSERT INTO record VALUES (?, ?, ?, ?, ?, ?)",
-                    (person, source, record_id, version, commit.now_us, new),
-                )
-                accepted += not held
-                replaced += bool(held)
-            elif same == new:
-                unchanged += 1
-            else:
-                refusals.append(conflict(index))
-        return BatchOutcome(accepted, replaced, unchanged, commit.sequence, tuple(refusals))
+    def tidy(self, rows: int) -> None:
+        """Merge runs, and remove dead ones, by small commits of their own, until that many rows were moved.
+
+        One process at a time does it. What fails is left for later: nothing acknowledged depends on it.
+        """
+        while rows > 0:
+            try:
+                with self._write_lock, self._begun(self._writer):
+                    if not self._tidies(self._writer):
+                        return
+                    moved = self._runs.step(self._writer)
+            except StoreUnavailable:
+                self._runs.forget_merge()
+                self._tidying = False
+                return
+            if not moved:
+                return
+            rows -= moved
+
+    def _tidies(self, session: Session) -> bool:
+        """Whether this process merges: the one that holds the lock file. A process ended has let it go."""
+        if not self._tidying:
+            try:
+                fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                return False
+            self._tidying = True
+            self._runs.abandon_unfinished(session)
+        return True
+
+    def _add(self, commit: Commit, batches: Sequence[Batch], sources: dict[str, int]) -> list[BatchOutcome]:
+        rows = _rows_of(batches, sources, commit.now_us)
+        found = classified(rows, self._runs.held(commit.session, rows))
+        kept = np.ones(len(rows), dtype=bool)
+        kept[[*found.unchanged, *found.refused]] = False
+        self._runs.add(commit.session, rows[kept])
+        return outcomes(batches, found, commit.sequence)
 
     def _versions_of(self, session: Session, persons: Sequence[bytes], horizon: int) -> list[Row]:
-        query = (
-            "SELECT person, source, record_id, version, known_at_us, content FROM record"
-            " WHERE person = ? AND known_at_us <= ?"
-        )
-        return [row for person in persons for row in session.rows(query, (person, horizon))]
+        return self._runs.of_persons(session, persons, horizon)
 
     # Connections
 
@@ -157,20 +182,33 @@ class SqliteStore(SqlStore):
 
     @contextmanager
     def _transaction(self) -> Iterator[Commit]:
-        with self._write_lock:
-            session = self._writer
-            try:
-                session.run("BEGIN IMMEDIATE")
-                sequence, known_at = session.rows("SELECT commit_sequence, known_at_us FROM head")[0]
-                # Strictly later than the commit before, even when the clock steps back.
-                now = max(self._clock.now_us(), known_at + 1)
-                session.run("UPDATE head SET commit_sequence = ?, known_at_us = ?", (sequence + 1, now))
-                yield Commit(session, now, sequence + 1)
-                session.run("COMMIT")
-            except BaseException:
-                self._rollback(session)
-                raise
+        with self._write_lock, self._begun(self._writer) as session:
+            sequence, known_at = session.rows("SELECT commit_sequence, known_at_us FROM head")[0]
+            # Strictly later than the commit before, even when the clock steps back.
+            now = max(self._clock.now_us(), known_at + 1)
+            session.run("UPDATE head SET commit_sequence = ?, known_at_us = ?", (sequence + 1, now))
+            yield Commit(session, now, sequence + 1)
 
-    def _rollback(self, session: _SqliteSession) -> None:
-        if session.connection.in_transaction:
-            session.run("ROLLBACK")
+    @contextmanager
+    def _begun(self, session: _SqliteSession) -> Iterator[_SqliteSession]:
+        """A transaction that no other process writes during; rolled back on any error."""
+        try:
+            session.run("BEGIN IMMEDIATE")
+            yield session
+            session.run("COMMIT")
+        except BaseException:
+            if session.connection.in_transaction:
+                session.run("ROLLBACK")
+            raise
+
+
+def _rows_of(batches: Sequence[Batch], sources: dict[str, int], now_us: int) -> RunRows:
+    """Every record of the batches, in order."""
+    records = np.concatenate([np.empty(0, RECORD_DTYPE), *(batch.records for batch in batches)])
+    rows = np.empty(len(records), RUN_ROW)
+    for name in ("person", "record_id", "version"):
+        rows[name] = records[name]
+    rows["source"] = np.repeat([sources[b.source_id] for b in batches], [len(b.records) for b in batches])
+    rows["known_at_us"] = now_us
+    rows["content"] = contents_of(records).view(f"V{CONTENT_BYTES}")
+    return rows

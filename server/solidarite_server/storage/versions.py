@@ -1,12 +1,20 @@
-"""From the set of versions held to what counts (DESIGN §6.1): the same for every store."""
+"""The set of versions: what a commit adds to it, and what counts of it (DESIGN §6.1). The same for every store."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
+from solidarite_server.domain.errors import Reason
 from solidarite_server.domain.month import Month
 from solidarite_server.domain.record import Mode, ResourceRecord, StoredRecord
+from solidarite_server.ports import Batch, BatchOutcome, Refusal
 
 
 class Version(NamedTuple):
@@ -50,3 +58,84 @@ def told(
             found.append(StoredRecord(record, known_at, effective))
     found.sort(key=lambda s: (s.record.person, s.record.mois_rattachement, s.record.record_id, s.record.version))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Classified:
+    """Places, in a commit, of the rows that replace, change nothing, or are refused; the others are new."""
+
+    replaced: set[int]
+    unchanged: set[int]
+    refused: set[int]
+
+
+def classified(rows: npt.NDArray[np.void], held: Iterable[Sequence[Any]]) -> Classified:
+    """Classify the rows of a commit: any array with person, source, record_id, version and content.
+
+    `held` tells of the versions already kept: (place of the row, version kept, whether it is the very same).
+    """
+    found = Classified(set(), set(), set())
+    by_place: dict[int, list[tuple[int, bool]]] = defaultdict(list)
+    for place, version, same in held:
+        by_place[place].append((version, same))
+    for place, versions in by_place.items():
+        number = int(rows["version"][place])
+        if any(same for _, same in versions):
+            found.unchanged.add(place)
+        elif any(version == number for version, _ in versions):
+            found.refused.add(place)
+        else:
+            found.replaced.add(place)
+    for places in _same_record(rows):
+        _taken_in_turn(rows, places, found)
+    return found
+
+
+def outcomes(batches: Sequence[Batch], found: Classified, sequence: int) -> list[BatchOutcome]:
+    """The outcome of each batch of a commit whose rows, in order, were classified."""
+    ends = np.cumsum([0, *(len(batch.records) for batch in batches)]).tolist()
+    told_of = []
+    for start, stop in pairwise(ends):
+        replaced, unchanged = (
+            sum(start <= place < stop for place in places) for places in (found.replaced, found.unchanged)
+        )
+        refusals = tuple(_conflict(place - start) for place in sorted(found.refused) if start <= place < stop)
+        accepted = stop - start - replaced - unchanged - len(refusals)
+        told_of.append(BatchOutcome(accepted, replaced, unchanged, sequence, refusals))
+    return told_of
+
+
+def _conflict(index: int) -> Refusal:
+    message = "Cette version existe déjà avec un autre contenu : envoyez une version plus haute."
+    return Refusal(index, False, "version", Reason.RECORD_CONFLICT, message)
+
+
+def _same_record(rows: npt.NDArray[np.void]) -> list[list[int]]:
+    """Places of rows about one record, in order, where several are."""
+    if len(rows) < 2:
+        return []
+    keys = np.empty(len(rows), [("person", "V16"), ("source", ">u4"), ("record_id", "V16")])
+    for name in keys.dtype.names or ():
+        keys[name] = rows[name]
+    flat = keys.view("S36")
+    order = np.argsort(flat, kind="stable")
+    starts = np.flatnonzero(np.concatenate([[True], flat[order][1:] != flat[order][:-1]]))
+    if len(starts) == len(rows):
+        return []
+    return [group.tolist() for group in np.split(order, starts[1:]) if len(group) > 1]
+
+
+def _taken_in_turn(rows: npt.NDArray[np.void], places: Sequence[int], found: Classified) -> None:
+    """Rows of one commit about one record: each as if it had come alone, after those before it."""
+    kept: dict[int, bytes] = {}
+    for place in places:
+        if place in found.unchanged or place in found.refused:
+            continue
+        version, content = int(rows["version"][place]), bytes(rows["content"][place])
+        if version not in kept:
+            if kept:
+                found.replaced.add(place)
+            kept[version] = content
+        else:
+            found.replaced.discard(place)
+            (found.unchanged if kept[version] == content else found.refused).add(place)

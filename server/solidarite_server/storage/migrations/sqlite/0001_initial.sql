@@ -1,13 +1,18 @@
--- The set of record versions received. The person comes first in every key, so that a distributed store can shard by it.
-CREATE TABLE record (
-    person BLOB NOT NULL,
-    source INTEGER NOT NULL,
-    record_id BLOB NOT NULL,
-    version INTEGER NOT NULL,
-    known_at_us INTEGER NOT NULL,
-    content BLOB NOT NULL,  -- RECORD_DTYPE without its first two fields and the version
-    PRIMARY KEY (person, source, record_id, version)
-) WITHOUT ROWID;
+-- The set of record versions received, as sorted runs (storage/runs.py): the person comes first in the key.
+CREATE TABLE run (
+    id INTEGER PRIMARY KEY,
+    state INTEGER NOT NULL,  -- 0 being built, 1 live, 2 dead
+    rows INTEGER NOT NULL,
+    checksum INTEGER NOT NULL,
+    fences BLOB NOT NULL,  -- the large columns last: what comes after them would be far to read
+    filter BLOB NOT NULL
+);
+
+CREATE TABLE run_block (
+    id INTEGER PRIMARY KEY,  -- run × 2^32 + place in the run
+    checksum INTEGER NOT NULL,
+    data BLOB NOT NULL  -- up to 64 RUN_ROW, sorted
+);
 
 CREATE TABLE source (
     id INTEGER PRIMARY KEY,
