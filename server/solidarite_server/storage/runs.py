@@ -10,6 +10,7 @@ Runs are never changed: what a process knows of one holds as long as the run liv
 
 from __future__ import annotations
 
+import struct
 import threading
 import zlib
 from collections.abc import Sequence
@@ -39,6 +40,9 @@ RunRows = npt.NDArray[np.void]
 Words = npt.NDArray[np.uint64]
 
 _RECORD_BYTES, _KEY_BYTES = 36, 40
+_KEY, _INSTANT = struct.Struct(">I16sI"), struct.Struct("<q")
+_ALL_BITS = 2**64 - 1
+_FEW_PERSONS = 8
 _BLOCK_ROWS = 64
 _FAN_IN = 8
 _SMALLEST_ROWS = 2_048
@@ -166,8 +170,8 @@ class Run:
 
     def blocks_of(self, first: int, last: int) -> range:
         """Blocks that may hold the persons whose prefixes lie from `first` to `last`."""
-        start = int(np.searchsorted(self.fences, np.uint64(first), "left")) - 1
-        return range(max(0, start), int(np.searchsorted(self.fences, np.uint64(last), "right")))
+        start = int(self.fences.searchsorted(np.uint64(first), "left")) - 1
+        return range(max(0, start), int(self.fences.searchsorted(np.uint64(last), "right")))
 
 
 @dataclass(slots=True)
@@ -209,8 +213,11 @@ class Runs:
         """(person, source, record_id, version, known_at_us, content) of every version known by `horizon`."""
         if not persons:
             return []
-        found = []
         runs = self.live(session)
+        if len(persons) <= _FEW_PERSONS:
+            # One household: numpy costs more than it saves.
+            return [row for person in persons for run in runs for row in _of_one(session, run, person, horizon)]
+        found = []
         wanted = np.array(sorted(persons), "V16")
         numbers = wanted.view(">u8")[::2].astype(np.uint64)
         probe = Probe.of(person_hashes(numbers))
@@ -219,9 +226,8 @@ class Runs:
             if len(held):
                 blocks = sorted({block for prefix in held.tolist() for block in run.blocks_of(prefix, prefix)})
                 found.append(_of(_fetched(session, run.number, blocks), held))
-        rows = _joined(found)
         exact = set(persons)
-        return [row for row in rows.tolist() if row[0] in exact and row[4] <= horizon]
+        return [row for row in _joined(found).tolist() if row[0] in exact and row[4] <= horizon]
 
     def held(self, session: Session, rows: RunRows) -> list[tuple[int, int, bool]]:
         """Versions already kept of the rows' records: (place of the row, version kept, whether it is the very same)."""
@@ -372,8 +378,13 @@ def _checksum(fences: bytes, words: bytes) -> int:
 
 def _fetched(session: Session, number: int, blocks: Sequence[int]) -> RunRows:
     """The rows of these blocks."""
+    return np.frombuffer(b"".join(_blocks(session, number, blocks)), RUN_ROW)
+
+
+def _blocks(session: Session, number: int, blocks: Sequence[int]) -> list[bytes]:
+    """The bytes of these blocks, checked."""
     if not len(blocks):
-        return np.empty(0, RUN_ROW)
+        return []
     start = number << _RUN_SHIFT
     if blocks[-1] - blocks[0] + 1 == len(blocks):
         query = "SELECT checksum, data FROM run_block WHERE id >= ? AND id <= ? ORDER BY id"
@@ -385,7 +396,7 @@ def _fetched(session: Session, number: int, blocks: Sequence[int]) -> RunRows:
         zlib.crc32(data) != checksum or len(data) % RUN_ROW.itemsize for checksum, data in rows
     ):
         raise _damaged(number)
-    return np.frombuffer(b"".join(data for _, data in rows), RUN_ROW)
+    return [data for _, data in rows]
 
 
 def _joined(parts: Sequence[RunRows]) -> RunRows:
@@ -395,6 +406,37 @@ def _joined(parts: Sequence[RunRows]) -> RunRows:
 
 def _damaged(number: int) -> StoreUnavailable:
     return StoreUnavailable(f"La série {number} du magasin est abîmée : restaurez une sauvegarde.")
+
+
+def _of_one(session: Session, run: Run, person: bytes, horizon: int) -> list[Row]:
+    """The versions of one person in a run."""
+    prefix = prefix_of(person)
+    place, mask = _probe_one(prefix, len(run.words))
+    if int(run.words[place]) & mask != mask:
+        return []
+    found = []
+    for data in _blocks(session, run.number, run.blocks_of(prefix, prefix)):
+        start = data.find(person)
+        while start >= 0 and start % RUN_ROW.itemsize:
+            start = data.find(person, start + 1)  # the same bytes inside a row: not a person
+        while start >= 0 and data.startswith(person, start):
+            source, record_id, version = _KEY.unpack_from(data, start + len(person))
+            (known_at,) = _INSTANT.unpack_from(data, start + _KEY_BYTES)
+            if known_at <= horizon:
+                content = data[start + RUN_ROW.itemsize - CONTENT_BYTES : start + RUN_ROW.itemsize]
+                found.append((person, source, record_id, version, known_at, content))
+            start += RUN_ROW.itemsize
+    return found
+
+
+def _probe_one(prefix: int, words: int) -> tuple[int, int]:
+    """`Probe` for one person: the place of its word in a filter, and its mask."""
+    x = prefix ^ (prefix >> 33)
+    x = x * 0xFF51AFD7ED558CCD & _ALL_BITS
+    x ^= x >> 29
+    x = x * 0xC4CEB9FE1A85EC53 & _ALL_BITS
+    x ^= x >> 32
+    return (x >> 24) % words, 1 << (x & 63) | 1 << (x >> 6 & 63) | 1 << (x >> 12 & 63) | 1 << (x >> 18 & 63)
 
 
 def _of(rows: RunRows, persons: Words) -> RunRows:

@@ -210,6 +210,23 @@ def test_records_repeated_inside_one_commit_are_taken_in_turn(store: Store):
     assert total(store) == 7
 
 
+def test_a_household_and_a_country_are_read_alike(store: Store):
+    chance = random.Random(3)
+    people = [chance.randbytes(16) for _ in range(300)]
+    people += [person[:8] + chance.randbytes(8) for person in people[:50]]  # persons whose first bytes are the same
+    for start in range(0, 3_000, 100):
+        records = [
+            replace(record(k, name=f"{k}"), person=chance.choice(people), version=1 + k % 3)
+            for k in range(start, start + 100)
+        ]
+        store.append([batch(*records)])
+    alone = [held for person in sorted(people) for held in store.records_of([person])]
+    together = store.records_of(people)
+    assert len(together) == 3_000
+    assert together == alone
+    assert store.check() == []
+
+
 def test_an_empty_store_answers(store: Store):
     assert (store.commit_sequence(), store.last_instant_us()) == (0, 0)
     assert store.records_of([]) == store.records_of([PERSON]) == []
