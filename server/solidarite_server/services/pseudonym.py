@@ -33,14 +33,14 @@ class HmacPseudonymizer:
 
     def many(self, identifiers: npt.NDArray[np.bytes_], certified: npt.NDArray[np.bool_]) -> npt.NDArray[np.void]:
         """Pseudonyms of fixed-width identifiers, a person met several times being computed once."""
-        out = np.empty(len(identifiers), "V16")
         seen: dict[tuple[bytes, bool], bytes] = {}
-        for row, key in enumerate(zip(identifiers.tolist(), certified.tolist(), strict=True)):
+        digests = []
+        for key in zip(identifiers.tolist(), certified.tolist(), strict=True):
             digest = seen.get(key)
             if digest is None:
                 digest = seen[key] = self._digest((_NIR if key[1] else _NTT) + key[0])
-            out[row] = np.void(digest)
-        return out
+            digests.append(digest)
+        return np.frombuffer(b"".join(digests), "V16")
 
     def _digest(self, data: bytes) -> bytes:
         return hmac.digest(self._key, data, "sha256")[:_BYTES]

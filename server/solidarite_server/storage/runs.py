@@ -349,7 +349,8 @@ def _new_run(session: Session, state: int) -> int:
 
 def _fill(words: Words, rows: RunRows) -> None:
     add_to(words, record_hashes(rows))
-    add_to(words, person_hashes(np.unique(prefixes(rows))))
+    persons = prefixes(rows)  # sorted, as the rows are
+    add_to(words, person_hashes(persons[np.concatenate([[True], persons[1:] != persons[:-1]])]))
 
 
 def _written(session: Session, number: int, first: int, rows: RunRows) -> Words:
