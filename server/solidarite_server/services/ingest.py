@@ -44,9 +44,11 @@ class IngestService:
         refusals = tuple(Refusal(index, False, field, reason, message) for index, field, reason, message in found)
         kept = np.ones(len(batch.records), dtype=bool)
         kept[[refusal.index for refusal in refusals]] = False
-        waiting = _Waiting(
-            replace(batch, records=batch.records[kept]), np.flatnonzero(kept).tolist(), refusals, Future()
-        )
+        future: Future[BatchOutcome] = Future()
+        # A caller whose line is cut gives up its wait, never the commit: a future that could be cancelled would stop
+        # the writer when it comes to set its result.
+        future.set_running_or_notify_cancel()
+        waiting = _Waiting(replace(batch, records=batch.records[kept]), np.flatnonzero(kept).tolist(), refusals, future)
         try:
             self._queue.put_nowait(waiting)
         except queue.Full:

@@ -19,7 +19,7 @@ from solidarite_server.domain.errors import StoreUnavailable
 from solidarite_server.ports import Batch, BatchOutcome, Clock
 from solidarite_server.record_columns import CONTENT_DTYPE, RECORD_DTYPE, contents_of
 from solidarite_server.storage.migrate import migrate
-from solidarite_server.storage.sql import Commit, Row, Session, SqlStore
+from solidarite_server.storage.sql import Commit, Row, Session, SqlStore, only
 from solidarite_server.storage.versions import classified, outcomes
 
 _CONNECT_SECONDS = 10
@@ -183,7 +183,7 @@ class PostgresStore(SqlStore):
             session = self._writer
             with _mapped(), session.connection.transaction():
                 # Held until the end of the transaction: one writer at a time, on every server.
-                sequence, known_at = session.rows("SELECT commit_sequence, known_at_us FROM head FOR UPDATE")[0]
+                sequence, known_at = only(session.rows("SELECT commit_sequence, known_at_us FROM head FOR UPDATE"))
                 # Strictly later than the commit before, even when this server's clock is behind another's.
                 now = max(self._clock.now_us(), known_at + 1)
                 session.run("UPDATE head SET commit_sequence = ?, known_at_us = ?", (sequence + 1, now))

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from solidarite_server.domain.errors import StoreUnavailable
 from solidarite_server.record_columns import CONTENT_DTYPE
-from solidarite_server.storage.sql import Row, Session
+from solidarite_server.storage.sql import Row, Session, only
 
 CONTENT_BYTES = CONTENT_DTYPE.itemsize
 RUN_ROW = np.dtype(
@@ -199,12 +199,14 @@ class Runs:
 
     def live(self, session: Session) -> list[Run]:
         """The runs that make the store, in this transaction."""
-        held = session.rows("SELECT id, checksum FROM run WHERE state = ?", (LIVE,))
+        held = session.rows("SELECT id, checksum, rows FROM run WHERE state = ?", (LIVE,))
+        if sum(row[2] for row in held) != only(session.rows("SELECT record_versions FROM head"))[0]:
+            raise StoreUnavailable("Il manque une série d'enregistrements au magasin : restaurez une sauvegarde.")
         with self._guard:
             # The number of a run whose commit was rolled back serves again: the checksum tells them apart.
             self._known = {
                 number: run if run is not None and run.checksum == checksum else _loaded(session, number)
-                for number, checksum in held
+                for number, checksum, _ in held
                 for run in (self._known.get(number),)
             }
             return list(self._known.values())
@@ -251,9 +253,10 @@ class Runs:
         _fill(words, rows)
         fences = _written(session, number, 0, rows)
         self._finish(session, number, len(rows), fences, words)
+        session.run("UPDATE head SET record_versions = record_versions + ?", (len(rows),))
 
     def _finish(self, session: Session, number: int, rows: int, fences: Words, words: Words) -> None:
-        run = Run(number, rows, fences, words, _checksum(fences.tobytes(), words.tobytes()))
+        run = Run(number, rows, fences, words, _checksum(rows, fences.tobytes(), words.tobytes()))
         session.run(
             "UPDATE run SET state = ?, rows = ?, fences = ?, filter = ?, checksum = ? WHERE id = ?",
             (LIVE, rows, fences.tobytes(), words.tobytes(), run.checksum, number),
@@ -368,13 +371,13 @@ def _loaded(session: Session, number: int) -> Run:
     rows, fences, words, checksum = session.rows(
         "SELECT rows, fences, filter, checksum FROM run WHERE id = ?", (number,)
     )[0]
-    if _checksum(fences, words) != checksum:
+    if _checksum(rows, fences, words) != checksum:
         raise _damaged(number)
     return Run(number, rows, np.frombuffer(fences, np.uint64), np.frombuffer(words, np.uint64), checksum)
 
 
-def _checksum(fences: bytes, words: bytes) -> int:
-    return zlib.crc32(words, zlib.crc32(fences))
+def _checksum(rows: int, fences: bytes, words: bytes) -> int:
+    return zlib.crc32(words, zlib.crc32(fences, rows))
 
 
 def _fetched(session: Session, number: int, blocks: Sequence[int]) -> RunRows:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
-from solidarite_server.domain.errors import Reason, RequestReplayed, StaleEtag
+from solidarite_server.domain.errors import Reason, RequestReplayed, StaleEtag, StoreUnavailable
 from solidarite_server.domain.month import Month
 from solidarite_server.domain.record import StoredRecord
 from solidarite_server.ports import (
@@ -113,11 +113,11 @@ class SqlStore(ABC):
 
     def commit_sequence(self) -> int:
         """The newest commit visible here."""
-        return int(self._reading().rows("SELECT commit_sequence FROM head")[0][0])
+        return int(only(self._reading().rows("SELECT commit_sequence FROM head"))[0])
 
     def last_instant_us(self) -> int:
         """The instant of that commit, 0 before the first."""
-        return int(self._reading().rows("SELECT known_at_us FROM head")[0][0])
+        return int(only(self._reading().rows("SELECT known_at_us FROM head"))[0])
 
     def records_of(
         self,
@@ -132,6 +132,8 @@ class SqlStore(ABC):
         with self._snapshot() as session:
             rows = self._versions_of(session, sorted(set(persons)), horizon)
             names = self._source_names(session, {row[1] for row in rows})
+            if not {row[1] for row in rows} <= names.keys():
+                raise StoreUnavailable("Le magasin ne connaît pas une de ses sources : restaurez une sauvegarde.")
             versions = [Version(record_from(r[0], names[r[1]], r[2], r[3], r[5]), r[4]) for r in rows]
             sealed = _sealed(session, versions, {name: number for number, name in names.items()}, horizon)
         return told(versions, sealed, first, last)
@@ -335,10 +337,17 @@ class SqlStore(ABC):
         return [] if broken is None else [f"La chaîne d'audit est rompue à la ligne {broken}."]
 
 
+def only(rows: Sequence[Row]) -> Row:
+    """The one row that there must be."""
+    if not rows:
+        raise StoreUnavailable("Le magasin est abîmé : restaurez une sauvegarde.")
+    return rows[0]
+
+
 def _source_numbers(session: Session, names: set[str]) -> dict[str, int]:
     for name in sorted(names):
         session.run("INSERT INTO source (name) VALUES (?) ON CONFLICT DO NOTHING", (name,))
-    return {name: session.rows("SELECT id FROM source WHERE name = ?", (name,))[0][0] for name in names}
+    return {name: only(session.rows("SELECT id FROM source WHERE name = ?", (name,)))[0] for name in names}
 
 
 def _seal(commit: Commit, batch: Batch, source: int) -> list[Refusal]:

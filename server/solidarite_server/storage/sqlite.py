@@ -22,10 +22,12 @@ from solidarite_server.ports import Batch, BatchOutcome, Clock
 from solidarite_server.record_columns import RECORD_DTYPE, contents_of
 from solidarite_server.storage.migrate import migrate
 from solidarite_server.storage.runs import CONTENT_BYTES, RUN_ROW, RunRows, Runs
-from solidarite_server.storage.sql import Commit, Row, Session, SqlStore
+from solidarite_server.storage.sql import Commit, Row, Session, SqlStore, only
 from solidarite_server.storage.versions import classified, outcomes
 
 _BUSY_MS = 10_000
+_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What a damaged file makes SQLite say, its own message included."""
 _MERGED_ROWS_A_ROW = 5
 """Rows merged after a commit, for each row that it added: as many as a row is merged times over its life, and some."""
 
@@ -39,19 +41,19 @@ class _SqliteSession:
     def rows(self, statement: str, parameters: Sequence[Any] = ()) -> list[Row]:
         try:
             return self.connection.execute(statement, parameters).fetchall()
-        except sqlite3.Error as error:
+        except _ERRORS as error:
             raise _unavailable() from error
 
     def run(self, statement: str, parameters: Sequence[Any] = ()) -> int:
         try:
             return self.connection.execute(statement, parameters).rowcount
-        except sqlite3.Error as error:
+        except _ERRORS as error:
             raise _unavailable() from error
 
     def many(self, statement: str, parameters: Iterable[Sequence[Any]]) -> None:
         try:
             self.connection.executemany(statement, parameters)
-        except sqlite3.Error as error:
+        except _ERRORS as error:
             raise _unavailable() from error
 
 
@@ -77,7 +79,7 @@ class SqliteStore(SqlStore):
             self._writer = self._connect()
             with self._begun(self._writer):
                 migrate(self._writer, "sqlite")
-        except (sqlite3.DatabaseError, StoreUnavailable) as error:
+        except (*_ERRORS, StoreUnavailable) as error:
             self.close()
             raise StoreUnavailable(f"Le fichier {path.name} n'est pas une base utilisable.") from error
 
@@ -183,7 +185,7 @@ class SqliteStore(SqlStore):
     @contextmanager
     def _transaction(self) -> Iterator[Commit]:
         with self._write_lock, self._begun(self._writer) as session:
-            sequence, known_at = session.rows("SELECT commit_sequence, known_at_us FROM head")[0]
+            sequence, known_at = only(session.rows("SELECT commit_sequence, known_at_us FROM head"))
             # Strictly later than the commit before, even when the clock steps back.
             now = max(self._clock.now_us(), known_at + 1)
             session.run("UPDATE head SET commit_sequence = ?, known_at_us = ?", (sequence + 1, now))

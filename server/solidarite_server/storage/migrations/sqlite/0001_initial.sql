@@ -47,9 +47,10 @@ CREATE TABLE upload_ahead (
 CREATE TABLE head (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     commit_sequence INTEGER NOT NULL,
-    known_at_us INTEGER NOT NULL
+    known_at_us INTEGER NOT NULL,
+    record_versions INTEGER NOT NULL  -- what the live runs hold together: a run lost would not go unseen
 );
-INSERT INTO head VALUES (1, 0, 0);
+INSERT INTO head VALUES (1, 0, 0, 0);
 
 CREATE TABLE foyer (
     numero_allocataire TEXT NOT NULL,

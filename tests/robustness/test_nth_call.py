@@ -1,0 +1,140 @@
+"""D4: the n-th statement fails, for every n: never an acknowledgement, never half a batch, and the store goes on."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from solidarite_server.domain.errors import StoreUnavailable
+from solidarite_server.ports import Batch, Seal
+from solidarite_server.record_columns import columns_of
+from solidarite_server.storage import SqliteStore
+from solidarite_server.storage.sqlite import _SqliteSession
+
+from tests.integration.stores.records import DOCUMENT, HandClock, record, total
+
+ERRORS = ("disk I/O error", "database or disk is full", "database is locked")
+
+
+class FailingConnection:
+    """A connection of which one statement, counted over the whole test, fails."""
+
+    def __init__(self, connection: sqlite3.Connection, plan: Plan) -> None:
+        self.connection, self.plan = connection, plan
+
+    def execute(self, *arguments: Any) -> sqlite3.Cursor:
+        self.plan.count(arguments[0])
+        return self.connection.execute(*arguments)
+
+    def executemany(self, *arguments: Any) -> sqlite3.Cursor:
+        self.plan.count(arguments[0])
+        return self.connection.executemany(*arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.connection, name)
+
+
+class Plan:
+    """Which statement fails next, and how."""
+
+    def __init__(self) -> None:
+        self.left, self.error, self.failed = -1, "", False
+
+    def arm(self, place: int, error: str) -> None:
+        self.left, self.error, self.failed = place, error, False
+
+    def count(self, statement: str) -> None:
+        if statement == "ROLLBACK":
+            return  # SQLite has rolled back by itself after such errors
+        self.left -= 1
+        if self.left == 0:
+            self.failed = True
+            raise sqlite3.OperationalError(self.error)
+
+
+class FailingStore(SqliteStore):
+    """The project's store on such connections."""
+
+    def __init__(self, path: Path, plan: Plan) -> None:
+        self.plan = plan
+        super().__init__(path, clock=HandClock())
+
+    def _connect(self) -> _SqliteSession:
+        session = super()._connect()
+        session.connection = FailingConnection(session.connection, self.plan)  # type: ignore[assignment]
+        return session
+
+
+@pytest.fixture
+def plan() -> Plan:
+    return Plan()
+
+
+@pytest.fixture
+def store(tmp_path: Path, plan: Plan) -> Iterator[FailingStore]:
+    opened = FailingStore(tmp_path / "a.db", plan)
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_a_commit_that_fails_at_any_statement_keeps_nothing_and_the_next_one_succeeds(
+    error: str, store: FailingStore, plan: Plan
+):
+    kept = 0
+    for place in range(1, 200):
+        records = [record(1, name=f"{place}-{k}") for k in range(5)]
+        batch = Batch("paie", "u", place, columns_of(records), (Seal(DOCUMENT, place, 1),))
+        plan.arm(place, error)
+        try:
+            store.append([batch])
+        except StoreUnavailable:
+            assert plan.failed
+            plan.arm(0, "")
+            assert total(store) == kept, f"half a batch after statement {place}"
+            assert store.position("paie", "u") == place - 1
+            store.append([batch])
+        kept += 5
+        plan.arm(0, "")
+        assert total(store) == kept
+        if not plan.failed and place > 30:
+            break
+    assert place > 10
+    assert store.check() == []
+    assert store.broken_audit_line() is None
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_a_merge_that_fails_at_any_statement_loses_nothing(error: str, store: FailingStore, plan: Plan):
+    kept = 0
+    for place in range(1, 120):
+        for k in range(8):
+            store.append([Batch("paie", "", 0, columns_of([record(1, name=f"{place}-{k}")]))])
+            kept += 1
+        plan.arm(1 + place % 40, error)
+        store.tidy(10**9)
+        plan.arm(0, "")
+        assert total(store) == kept
+    store.tidy(10**9)
+    assert store.check() == []
+    states = dict(store._reading().rows("SELECT state, count(*) FROM run GROUP BY state"))
+    assert set(states) == {1}, "nothing half built or dead is left once a tidying succeeds"
+
+
+def test_control_a_store_that_acknowledges_before_its_commit_is_caught(tmp_path: Path, plan: Plan):
+    class Hasty(FailingStore):
+        def append(self, batches: Any) -> Any:
+            try:
+                return super().append(batches)
+            except StoreUnavailable:
+                return []
+
+    store = Hasty(tmp_path / "b.db", plan)
+    plan.arm(5, ERRORS[0])
+    store.append([Batch("paie", "", 0, columns_of([record(1)]))])
+    plan.arm(0, "")
+    assert total(store) == 0  # acknowledged, and not there: what the tests above would say
+    store.close()
