@@ -106,7 +106,8 @@ class DeclarationService:
         quarter, declaration = current.standing.quarter, current.declaration
         if quarter is None:
             shown = with_empty_lines(current.foyer, declaration)
-            shown = replace(shown, signals=signals_of(shown, window.opens_at_us))
+            signals = signals_of(shown, window.opens_at_us)
+            shown = replace(shown, signals=signals) if signals else shown
             return DeclarationView(shown, current.etag, None, window, current.events)
         entitlements = self._frozen_entitlements(numero_allocataire, declaration, quarter, explain=explain)
         differences = current.standing.differences
@@ -276,7 +277,8 @@ class DeclarationService:
             by_id = {line.line_id: line for line in fresh.lines}
             lines = tuple(life.thaw(line, by_id) for line in quarter.lines)
             declaration = replace(fresh, persons=quarter.persons, lines=lines)
-        declaration = replace(declaration, state=standing.state)
+        if declaration.state is not standing.state:
+            declaration = replace(declaration, state=standing.state)
         return _Current(standing, foyer, foyer_known_at, declaration, etag_of(len(events), declaration), tuple(events))
 
     def _standing(self, mois: Month, events: Sequence[StoredEvent], known_at_us: int | None) -> _Standing:
@@ -422,9 +424,12 @@ def _differences_of(event: StoredEvent) -> tuple[Difference, ...]:
 
 def with_empty_lines(foyer: Foyer, declaration: Declaration) -> Declaration:
     """The declaration with the empty lines that its persons may have to fill."""
+    empty = lines_to_declare(foyer, declaration)
+    if not empty:
+        return declaration
     order = {membre.personne: place for place, membre in enumerate(foyer.membres)}
     lines = sorted(
-        (*declaration.lines, *lines_to_declare(foyer, declaration)),
+        (*declaration.lines, *empty),
         key=lambda line: (line.mois, order[line.personne], line.nature),
     )
     return replace(declaration, lines=tuple(lines))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from solidarite_server.domain.errors import NotFound, Reason
 from solidarite_server.domain.foyer import Foyer
@@ -25,4 +26,10 @@ class FoyerService:
         stored = self._store.foyer(numero_allocataire, known_at_us=known_at_us)
         if stored is None:
             raise NotFound("Aucun dossier de ce numéro.", reason=Reason.FOYER_UNKNOWN, field="numero_allocataire")
-        return codec.loads(Foyer, stored.payload), stored.known_at_us
+        return _read(stored.payload), stored.known_at_us
+
+
+@lru_cache(maxsize=4_096)
+def _read(payload: bytes) -> Foyer:
+    """A household is looked at several times in a row: prefilled, amended, submitted."""
+    return codec.loads(Foyer, payload)

@@ -199,14 +199,18 @@ class Runs:
 
     def live(self, session: Session) -> list[Run]:
         """The runs that make the store, in this transaction."""
-        held = session.rows("SELECT id, checksum, rows FROM run WHERE state = ?", (LIVE,))
-        if sum(row[2] for row in held) != only(session.rows("SELECT record_versions FROM head"))[0]:
+        # One statement for both: every read of a household begins here.
+        query = "SELECT run.id, run.checksum, run.rows, head.record_versions FROM head LEFT JOIN run ON run.state = ?"
+        held = session.rows(query, (LIVE,))
+        versions = only(held)[3]
+        held = [row for row in held if row[0] is not None]
+        if sum(row[2] for row in held) != versions:
             raise StoreUnavailable("Il manque une série d'enregistrements au magasin : restaurez une sauvegarde.")
         with self._guard:
             # The number of a run whose commit was rolled back serves again: the checksum tells them apart.
             self._known = {
                 number: run if run is not None and run.checksum == checksum else _loaded(session, number)
-                for number, checksum, _ in held
+                for number, checksum, _, _ in held
                 for run in (self._known.get(number),)
             }
             return list(self._known.values())

@@ -26,7 +26,7 @@ from solidarite_server.services.controls import run_controls, totals_of
 from solidarite_server.services.declarations import DeclarationService
 from solidarite_server.services.foyers import FoyerService
 from solidarite_server.services.life import Action, Benefit, Change
-from solidarite_server.storage import SqliteStore
+from solidarite_server.storage import SqliteStore, open_store
 
 from tests.integration.server.served import served
 
@@ -162,6 +162,26 @@ def test_processes_and_a_dask_cluster_give_the_same_results(store: SqliteStore, 
         cluster.close()
     for other in (there, far):
         assert replace(other, foyers_per_s=0) == replace(here, foyers_per_s=0)
+
+
+def test_a_dask_cluster_computes_a_campaign_over_postgresql(store: SqliteStore, postgres_url: str):
+    from distributed import LocalCluster
+
+    shared = open_store(postgres_url, clock=Ticking())
+    shared.put_foyers([(numero, stored.payload) for numero, stored in store.foyers_between("", None)])
+    shared.append(
+        [Batch("paie", "", 0, columns_of([salary(n, M - k, 30_000) for n in range(1, 9) for k in (4, 3, 2)]))]
+    )
+    here = run(store, "ici")[-1]
+    cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1")
+    try:
+        with campaign_workers.dask(cluster.scheduler_address) as executor:
+            far = run(shared, "grappe", executor=executor, work=campaign_workers.work_on(postgres_url))[-1]
+    finally:
+        cluster.close()
+    assert replace(far, foyers_per_s=0) == replace(here, foyers_per_s=0)
+    assert shared.campaign_row("grappe", "0000001") == store.campaign_row("ici", "0000001")
+    shared.close()
 
 
 def change(action: Action, number: int, cents: int = 0, **fields: object) -> Change:
