@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -147,38 +148,38 @@ def test_the_name_of_a_campaign_is_that_of_one_month(store: SqliteStore):
         campaign_progress(store, "other")
 
 
-def test_processes_and_a_dask_cluster_give_the_same_results(store: SqliteStore, folder: Path):
+@contextmanager
+def cluster() -> Iterator[str]:
+    """A Dask cluster of two worker processes on free ports; yields its address."""
     from distributed import LocalCluster
 
+    made = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", host="127.0.0.1")
+    try:
+        yield made.scheduler_address
+    finally:
+        made.close()
+
+
+def test_processes_and_a_dask_cluster_give_the_same_results(store: SqliteStore, folder: Path):
     here = run(store, "ici")[-1]
     url = f"sqlite:///{folder / 'campagne.db'}"
     with campaign_workers.processes(2) as pool:
         there = run(store, "processus", executor=pool, work=campaign_workers.work_on(url))[-1]
-    cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1")
-    try:
-        with campaign_workers.dask(cluster.scheduler_address) as executor:
-            far = run(store, "grappe", executor=executor, work=campaign_workers.work_on(url))[-1]
-    finally:
-        cluster.close()
+    with cluster() as address, campaign_workers.dask(address) as executor:
+        far = run(store, "grappe", executor=executor, work=campaign_workers.work_on(url))[-1]
     for other in (there, far):
         assert replace(other, foyers_per_s=0) == replace(here, foyers_per_s=0)
 
 
 def test_a_dask_cluster_computes_a_campaign_over_postgresql(store: SqliteStore, postgres_url: str):
-    from distributed import LocalCluster
-
     shared = open_store(postgres_url, clock=Ticking())
     shared.put_foyers([(numero, stored.payload) for numero, stored in store.foyers_between("", None)])
     shared.append(
         [Batch("paie", "", 0, columns_of([salary(n, M - k, 30_000) for n in range(1, 9) for k in (4, 3, 2)]))]
     )
     here = run(store, "ici")[-1]
-    cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1")
-    try:
-        with campaign_workers.dask(cluster.scheduler_address) as executor:
-            far = run(shared, "grappe", executor=executor, work=campaign_workers.work_on(postgres_url))[-1]
-    finally:
-        cluster.close()
+    with cluster() as address, campaign_workers.dask(address) as executor:
+        far = run(shared, "grappe", executor=executor, work=campaign_workers.work_on(postgres_url))[-1]
     assert replace(far, foyers_per_s=0) == replace(here, foyers_per_s=0)
     assert shared.campaign_row("grappe", "0000001") == store.campaign_row("ici", "0000001")
     shared.close()
