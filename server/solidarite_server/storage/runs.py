@@ -222,7 +222,14 @@ class Runs:
         runs = self.live(session)
         if len(persons) <= _FEW_PERSONS:
             # One household: numpy costs more than it saves.
-            return [row for person in persons for run in runs for row in _of_one(session, run, person, horizon)]
+            return [
+                row
+                for person in persons
+                for place, mask in (_probe_one(person),)
+                for run in runs
+                if int(run.words[place % len(run.words)]) & mask == mask
+                for row in _of_one(session, run, person, horizon)
+            ]
         found = []
         wanted = np.array(sorted(persons), "V16")
         numbers = wanted.view(">u8")[::2].astype(np.uint64)
@@ -419,9 +426,6 @@ def _damaged(number: int) -> StoreUnavailable:
 def _of_one(session: Session, run: Run, person: bytes, horizon: int) -> list[Row]:
     """The versions of one person in a run."""
     prefix = prefix_of(person)
-    place, mask = _probe_one(prefix, len(run.words))
-    if int(run.words[place]) & mask != mask:
-        return []
     found = []
     for data in _blocks(session, run.number, run.blocks_of(prefix, prefix)):
         start = data.find(person)
@@ -437,14 +441,15 @@ def _of_one(session: Session, run: Run, person: bytes, horizon: int) -> list[Row
     return found
 
 
-def _probe_one(prefix: int, words: int) -> tuple[int, int]:
-    """`Probe` for one person: the place of its word in a filter, and its mask."""
-    x = prefix ^ (prefix >> 33)
+def _probe_one(person: bytes) -> tuple[int, int]:
+    """`Probe` for one person."""
+    x = prefix_of(person)
+    x ^= x >> 33
     x = x * 0xFF51AFD7ED558CCD & _ALL_BITS
     x ^= x >> 29
     x = x * 0xC4CEB9FE1A85EC53 & _ALL_BITS
     x ^= x >> 32
-    return (x >> 24) % words, 1 << (x & 63) | 1 << (x >> 6 & 63) | 1 << (x >> 12 & 63) | 1 << (x >> 18 & 63)
+    return x >> 24, 1 << (x & 63) | 1 << (x >> 6 & 63) | 1 << (x >> 12 & 63) | 1 << (x >> 18 & 63)
 
 
 def _of(rows: RunRows, persons: Words) -> RunRows:
