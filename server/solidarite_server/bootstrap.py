@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -140,6 +141,9 @@ async def _orphaned(supervisor: int, stop: asyncio.Event) -> None:
 async def serve(settings: Settings, ready: asyncio.Future[str] | None = None) -> None:
     """Serve until SIGTERM or SIGINT, then drain."""
     running = await start_server(settings)
+    # What was loaded lives as long as the process: the collector need not go through it again and again.
+    gc.collect()
+    gc.freeze()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
