@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         LineChange,
         LineDecision,
         ReviseDeclarationResponse,
+        Signal,
     )
     from solidarite.v1.entitlement_pb2 import BenefitEntitlement, ExplanationStep, MonthlyEntitlement
 
@@ -118,7 +119,14 @@ def print_declaration(declaration: Declaration) -> None:
         if not person.prefilled:
             console().print(f"{person.personne} : {person.message_fr}", markup=False)
     for signal in declaration.signals:
-        console().print(f"À vérifier : {signal.message_fr}", markup=False)
+        console().print(f"À vérifier{_where(signal)} : {signal.message_fr}", markup=False)
+
+
+def _where(signal: Signal) -> str:
+    """Whom and which month a signal speaks of, between brackets; nothing when it speaks of the whole declaration."""
+    month = month_name(signal.mois.year, signal.mois.month) if signal.HasField("mois") else ""
+    about = ", ".join(part for part in (signal.personne, month) if part)
+    return f" ({about})" if about else ""
 
 
 def entitlements(

@@ -103,7 +103,7 @@ def _ingest(client: Any, folder: Path, scratch: Path) -> list[str]:
             if summary.refused:
                 wrong.append(f"{name} : {summary.refused} enregistrements refusés")
         shown = table(
-            f"{title} ({len(names)} fichiers, {records} enregistrements)", "personne", *_MONTHS, amounts=_MONTHS
+            f"{title} ({_fichiers(len(names))}, {records} enregistrements)", "personne", *_MONTHS, amounts=_MONTHS
         )
         for person, expected in truth["stages"][stage].items():
             nir = truth["persons"][person]["nir13"]
@@ -116,6 +116,10 @@ def _ingest(client: Any, folder: Path, scratch: Path) -> list[str]:
             ]
         console().print(shown)
     return wrong
+
+
+def _fichiers(count: int) -> str:
+    return f"{count} fichier{'s' if count > 1 else ''}"
 
 
 def _held_months(client: Any, nir: str) -> dict[str, int]:

@@ -250,7 +250,10 @@ def test_a_declaration_is_shown_line_by_line(capsys):
                     }
                 ],
                 "persons": [{"personne": "Chidi", "prefilled": False, "message_fr": "À déclarer [tout]."}],
-                "signals": [{"message_fr": "Un employeur manque."}],
+                "signals": [
+                    {"message_fr": "Un employeur manque."},
+                    {"message_fr": "Montant corrigé.", "personne": "Lucas", "mois": "2026-07"},
+                ],
             },
             Declaration(),
         )
@@ -258,7 +261,8 @@ def test_a_declaration_is_shown_line_by_line(capsys):
     out = capsys.readouterr().out
     amount = "−5,00\xa0€"
     people = ("Chidi : À déclarer [tout].", "À vérifier : Un employeur manque.")
-    for expected in ("novembre 2026", "juillet 2026", amount, "prérempli (ramené à zéro)", *people):
+    line = "À vérifier (Lucas, juillet 2026) : Montant corrigé."
+    for expected in ("novembre 2026", "juillet 2026", amount, "prérempli (ramené à zéro)", line, *people):
         assert expected in out
 
 
