@@ -19,7 +19,7 @@ from solidarite_server.domain.month import Month
 from solidarite_server.engine import warm_up
 from solidarite_server.legislation import Calendrier, LegislationOptions
 from solidarite_server.ports import Clock, Store
-from solidarite_server.rpc.server import ServerLimits, add_health, add_reflection, is_loopback, new_server, set_serving
+from solidarite_server.rpc.server import add_health, add_ports, add_reflection, new_server, set_serving
 from solidarite_server.rpc.servicers import Services, add_servicers
 from solidarite_server.services.campaign import Progress, run_campaign
 from solidarite_server.services.clock import SystemClock
@@ -40,6 +40,7 @@ class RunningServer:
     """A server that answers at `address` until `stop`."""
 
     address: str
+    other_addresses: list[str]
     _server: grpc.aio.Server
     _health: health.aio.HealthServicer
     _names: list[str]
@@ -66,11 +67,6 @@ def _key_file(settings: Settings) -> Path:
 
 async def start_server(settings: Settings, clock: Clock | None = None) -> RunningServer:
     """Open the store and serve; SettingsError when the settings do not allow it. Tests give a clock of their own."""
-    if not is_loopback(settings.listen) and not settings.allow_plaintext:
-        raise SettingsError(
-            "Sans chiffrement, le serveur n'écoute que la machine elle-même (127.0.0.1). "
-            "Derrière un relais qui chiffre, ajoutez --allow-plaintext."
-        )
     try:
         pseudonyms = HmacPseudonymizer(load_or_create_key(_key_file(settings)))
         store = open_store(settings.store, clock=clock or SystemClock())
@@ -91,28 +87,20 @@ async def start_server(settings: Settings, clock: Clock | None = None) -> Runnin
         settings.freshness_wait_seconds,
         partial(_run_campaign, store, settings, options),
     )
-    server = new_server(
-        ServerLimits(
-            message_mib=settings.message_mib,
-            streams_per_connection=settings.streams_per_connection,
-            concurrent_calls=settings.concurrent_calls,
-            idle_seconds=settings.idle_seconds,
-            handshake_seconds=settings.handshake_seconds,
-            share_port=settings.share_port,
-        )
-    )
+    server = new_server(settings)
     names = add_servicers(server, services)
     health_servicer = add_health(server)
     if settings.reflection:
         add_reflection(server, names)
     try:
-        port = server.add_insecure_port(settings.listen)
-    except RuntimeError as error:
-        raise SettingsError("Cette adresse ne peut pas être écoutée : elle est mal écrite ou déjà prise.") from error
+        addresses = add_ports(server, settings)
+    except ValueError as error:
+        ingest.close()
+        store.close()
+        raise SettingsError(str(error)) from error
     await server.start()
     await set_serving(health_servicer, names, serving=True)
-    address = f"{settings.listen.rpartition(':')[0]}:{port}"
-    return RunningServer(address, server, health_servicer, names, ingest, store)
+    return RunningServer(addresses[0], addresses[1:], server, health_servicer, names, ingest, store)
 
 
 def _run_campaign(
@@ -151,7 +139,8 @@ async def serve(settings: Settings, ready: asyncio.Future[str] | None = None) ->
     if ready is not None:
         ready.set_result(running.address)
     else:
-        print(f"Serveur prêt sur {running.address} (magasin {store_name(settings.store)}).", flush=True)
+        where = " et ".join([running.address, *running.other_addresses])
+        print(f"Serveur prêt sur {where} (magasin {store_name(settings.store)}).", flush=True)
     orphaned = asyncio.create_task(_orphaned(settings.supervisor, stop))
     await stop.wait()
     orphaned.cancel()

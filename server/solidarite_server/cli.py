@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from solidarite_server.cli_config import ConfigFile, config
 from solidarite_server.domain.month import Month
 from solidarite_server.legislation import load_legislation
 
@@ -25,6 +26,7 @@ def register(app: typer.Typer) -> None:
     app.command("demo")(demo)
     app.command("serve")(serve)
     app.command("compute")(compute)
+    app.command("config")(config)
     legislation = typer.Typer(help="Consulter les paramètres datés de la loi.", no_args_is_help=True)
     legislation.command("show")(show)
     legislation.command("diff")(diff)
@@ -53,29 +55,27 @@ Json = Annotated[bool, typer.Option("--json", help="Écrire du JSON plutôt qu'u
 
 
 def serve(
-    listen: Annotated[
-        str, typer.Option("--listen", envvar="SOLIDARITE_LISTEN", metavar="HÔTE:PORT", help="Adresse écoutée.")
-    ] = "127.0.0.1:50051",
-    store: StoreUrl = "sqlite:///solidarite.db",
-    workers: Annotated[
-        int, typer.Option("--workers", envvar="SOLIDARITE_WORKERS", min=1, max=64, help="Processus sur le même port.")
-    ] = 1,
+    listen: Annotated[str | None, typer.Option("--listen", metavar="HÔTE:PORT", help="Adresse écoutée.")] = None,
+    store: Annotated[
+        str | None, typer.Option("--store", metavar="URL", help="sqlite:///CHEMIN ou postgresql://….")
+    ] = None,
+    workers: Annotated[int | None, typer.Option("--workers", help="Processus sur le même port.")] = None,
     allow_plaintext: Annotated[
-        bool, typer.Option("--allow-plaintext", help="Servir sans TLS au-delà de la machine, derrière un relais.")
-    ] = False,
+        bool | None,
+        typer.Option("--allow-plaintext", help="Servir sans TLS au-delà de la machine, derrière un relais."),
+    ] = None,
+    config: ConfigFile = None,
 ) -> int:
-    """Démarrer le serveur ; il s'arrête proprement sur SIGTERM ou Ctrl-C."""
-    from pydantic import ValidationError
+    """Démarrer le serveur ; il s'arrête proprement sur SIGTERM ou Ctrl-C. Les réglages : `solidarite config`."""
+    from solidarite_server.configuration import ConfigurationError, load_settings
 
-    from solidarite_server.settings import Settings
-
+    flags = {"listen": listen, "store": store, "workers": workers, "allow_plaintext": allow_plaintext}
     try:
-        settings = Settings(listen=listen, store=store, workers=workers, allow_plaintext=allow_plaintext)
-    except ValidationError as error:
-        names = ", ".join(".".join(map(str, e["loc"])) for e in error.errors(include_input=False))
-        typer.echo(f"Erreur : réglage refusé : {names}", err=True)
+        settings = load_settings(flags, config)
+    except ConfigurationError as error:
+        typer.echo(f"Erreur : {error}", err=True)
         return 2
-    return _serve_together(settings) if workers > 1 else _serve_alone(settings)
+    return _serve_together(settings) if settings.workers > 1 else _serve_alone(settings)
 
 
 def _serve_alone(settings: Settings) -> int:

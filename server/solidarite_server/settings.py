@@ -1,54 +1,98 @@
-"""Settings of the server: one typed class, read from the environment (`SOLIDARITE_…`) and the command line."""
+"""Settings of the server: one typed class, read from flags, the environment (`SOLIDARITE_…`) and one TOML file.
+
+A flag wins over the environment, the environment over the file named by `SOLIDARITE_CONFIG` or `--config`, the file
+over the default. The line under a field is its documentation: `solidarite config --explain` shows it.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+PREFIX = "SOLIDARITE_"
+CONFIG_VARIABLE = "SOLIDARITE_CONFIG"
 
 
 class Settings(BaseSettings):
     """Everything an operator may set. Unknown keys are refused."""
 
-    model_config = SettingsConfigDict(env_prefix="SOLIDARITE_", extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+    )
+
+    # Où il sert et ce qu'il garde
 
     listen: str = "127.0.0.1:50051"
-    """Address served, `host:port`; port 0 takes a free one."""
-    store: str = "sqlite:///solidarite.db"
-    """Where records, dossiers and declarations are kept: `sqlite:///PATH` or `postgresql://…`."""
+    """Adresse servie, `hôte:port` ; le port 0 en prend un libre."""
+    listen_portals: str = ""
+    """Seconde adresse, en TLS sans certificat du client : les portails y viennent avec leurs jetons. Vide : aucune."""
+    store: str = Field(default="sqlite:///solidarite.db", repr=False)
+    """Où sont gardés enregistrements, dossiers et déclarations : `sqlite:///CHEMIN` ou `postgresql://…`."""
     pseudonym_key_file: Path | None = None
-    """File of the secret key that turns NIRs into pseudonyms, 32 bytes or more. Unset with SQLite: a key is made once
-    beside the database, readable by its owner only. It must outlive the database: without it no record finds its
-    person."""
+    """Fichier de la clé secrète qui change les NIR en pseudonymes, 32 octets ou plus. Absent avec SQLite : une clé est
+    créée une fois à côté de la base, lisible par son seul propriétaire. Elle doit survivre à la base : sans elle, aucun
+    enregistrement ne retrouve sa personne."""
     allow_plaintext: bool = False
-    """Serve without TLS beyond loopback. Only behind something that encrypts."""
+    """Servir sans TLS au-delà de la machine : seulement derrière un relais qui chiffre."""
+    tls_certificate_file: Path | None = None
+    """Certificat du serveur avec sa chaîne, en PEM ; relu quand il change, pour les connexions qui suivent."""
+    tls_key_file: Path | None = None
+    """Clé privée de ce certificat, en PEM, sans mot de passe ; relue avec lui."""
+    tls_client_ca_file: Path | None = None
+    """Autorités des certificats des sources, en PEM. Donné : `listen` n'accepte que qui en montre un (mTLS)."""
     declaration_calendar: Literal["MOIS_ENTIER", "JOUR_25", "LIBRE"] = "MOIS_ENTIER"
-    """When the declaration of month M can be filed: all of M, until the 25th, or whenever (to simulate)."""
+    """Quand la déclaration du mois M se dépose : tout M, jusqu'au 25, ou n'importe quand (pour simuler)."""
     reflection: bool = True
-    """Let tools such as grpcurl discover the contract."""
+    """Laisser les outils tels que grpcurl découvrir le contrat."""
+
+    # Processus
+
     workers: int = Field(default=1, ge=1, le=64)
-    """Server processes sharing the port."""
+    """Processus du serveur qui partagent le port."""
     share_port: bool = False
-    """Listen on a port that other processes of this service listen on too: what the processes of `workers` do."""
+    """Écouter un port que d'autres processus de ce service écoutent aussi : ce que font ceux de `workers`."""
     supervisor: int = Field(default=0, ge=0)
-    """The process that started this one; once it is gone, this one drains and ends. 0: none."""
+    """Processus qui a démarré celui-ci ; quand il n'est plus là, celui-ci finit et s'arrête. Donné par `workers`."""
     campaign_processes: int = Field(default=2, ge=1, le=64)
-    """Processes that compute a campaign asked for by RPC."""
-    batch_limit_records: int = Field(default=2_000, ge=1, le=2_000)
-    """Most records in one batch; a larger batch is refused whole."""
+    """Processus qui calculent une campagne demandée par un appel."""
     drain_seconds: float = Field(default=10.0, ge=0, le=600)
-    """How long calls in progress may go on after SIGTERM."""
+    """Temps laissé aux appels en cours après SIGTERM."""
+
+    # Ce qu'un appelant peut demander
+
+    batch_limit_records: int = Field(default=2_000, ge=1, le=2_000)
+    """Enregistrements d'un lot au plus ; un lot plus grand est refusé en entier."""
     concurrent_calls: int = Field(default=2_000, ge=1)
-    """Calls open at once in a process; more are refused with RESOURCE_EXHAUSTED."""
+    """Appels ouverts à la fois dans un processus ; les suivants sont refusés (RESOURCE_EXHAUSTED)."""
     message_mib: int = Field(default=8, ge=1, le=64)
-    """Largest message received, in MiB."""
+    """Plus grand message reçu, en Mio."""
     streams_per_connection: int = Field(default=256, ge=1)
-    """Calls open at once on one connection."""
+    """Appels ouverts à la fois sur une connexion ; les suivants attendent chez l'appelant."""
     idle_seconds: int = Field(default=600, ge=1)
-    """A connection without any call is closed after that."""
+    """Une connexion sans aucun appel est fermée après ce temps."""
     handshake_seconds: int = Field(default=10, ge=1)
-    """A peer that has not finished its handshake by then is disconnected."""
+    """Qui n'a pas fini d'ouvrir sa connexion dans ce temps est déconnecté."""
     freshness_wait_seconds: float = Field(default=2.0, ge=0, le=60)
-    """How long a read waits for the commit that its token names."""
+    """Temps pendant lequel une lecture attend l'écriture que son jeton désigne."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, environment, then the one file."""
+        file = os.environ.get(CONFIG_VARIABLE)
+        sources = (init_settings, env_settings)
+        return (*sources, TomlConfigSettingsSource(settings_cls, toml_file=file)) if file else sources

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
+from solidarite_server.configuration import environment_of
 from solidarite_server.settings import Settings
 
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 30.0
@@ -58,21 +59,18 @@ class Supervisor:
         return 0
 
     def _start(self, place: int, address: str) -> subprocess.Popen[str]:
-        environment = {
-            **os.environ,
-            "SOLIDARITE_SHARE_PORT": "true",
-            "SOLIDARITE_SUPERVISOR": str(os.getpid()),
-            "SOLIDARITE_STORE": self._settings.store,  # it may hold a password: not on the command line
-        }
-        command = [sys.executable, "-c", _COMMAND, "serve", "--listen", address, "--workers", "1"]
-        if self._settings.allow_plaintext:
-            command.append("--allow-plaintext")
+        # By the environment: an address may hold a password, and a command line is seen by everybody.
+        environment = {**os.environ, **environment_of(self._settings.model_copy(update=self._child(address)))}
+        command = [sys.executable, "-c", _COMMAND, "serve"]
         with self._guard:
             process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)  # noqa: S603 - ours
             self._processes[place] = process
             if self._stopping.is_set():
                 process.terminate()
         return process
+
+    def _child(self, address: str) -> dict[str, object]:
+        return {"listen": address, "workers": 1, "share_port": True, "supervisor": os.getpid()}
 
     def _watch(self, place: int, address: str) -> None:
         delay = _FIRST_DELAY

@@ -4,46 +4,29 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from solidarite_server.rpc.interceptors import ErrorInterceptor
+from solidarite_server.rpc.tls import TlsFiles
+from solidarite_server.settings import Settings
 
 MIB = 1 << 20
 
 
-@dataclass(frozen=True)
-class ServerLimits:
-    """What one peer may ask of a server process."""
-
-    message_mib: int = 8
-    """Largest message received, in MiB: a batch of 2,000 records needs less than one."""
-    streams_per_connection: int = 256
-    """Calls open at once on one connection; more wait."""
-    concurrent_calls: int = 2_000
-    """Calls open at once in the process; more are refused with RESOURCE_EXHAUSTED."""
-    idle_seconds: int = 600
-    """A connection without any call is closed after that."""
-    handshake_seconds: int = 10
-    """A peer that has not said who it is by then is disconnected."""
-
-    share_port: bool = False
-    """Let several processes listen on one port; otherwise a port already taken is refused."""
-
-    def options(self) -> list[tuple[str, int]]:
-        """Channel options. grpcio accepts a misspelt name in silence: tests prove each by its effect."""
-        return [
-            ("grpc.max_receive_message_length", self.message_mib * MIB),
-            ("grpc.max_concurrent_streams", self.streams_per_connection),
-            ("grpc.max_connection_idle_ms", self.idle_seconds * 1000),
-            ("grpc.server_handshake_timeout_ms", self.handshake_seconds * 1000),
-            ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-            ("grpc.keepalive_permit_without_calls", 1),
-            ("grpc.so_reuseport", int(self.share_port)),
-        ]
+def server_options(settings: Settings) -> list[tuple[str, int]]:
+    """Channel options. grpcio accepts a misspelt name in silence: tests prove each by its effect."""
+    return [
+        ("grpc.max_receive_message_length", settings.message_mib * MIB),
+        ("grpc.max_concurrent_streams", settings.streams_per_connection),
+        ("grpc.max_connection_idle_ms", settings.idle_seconds * 1000),
+        ("grpc.server_handshake_timeout_ms", settings.handshake_seconds * 1000),
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.so_reuseport", int(settings.share_port)),
+    ]
 
 
 def is_loopback(address: str) -> bool:
@@ -57,12 +40,12 @@ def is_loopback(address: str) -> bool:
         return address.startswith("unix:")
 
 
-def new_server(limits: ServerLimits) -> grpc.aio.Server:
+def new_server(settings: Settings) -> grpc.aio.Server:
     """A server with our limits and the outermost interceptor; servicers and ports come next."""
     return grpc.aio.server(
         interceptors=[ErrorInterceptor()],
-        options=limits.options(),
-        maximum_concurrent_rpcs=limits.concurrent_calls,
+        options=server_options(settings),
+        maximum_concurrent_rpcs=settings.concurrent_calls,
     )
 
 
@@ -83,3 +66,45 @@ async def set_serving(servicer: health.aio.HealthServicer, services: Sequence[st
 def add_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:
     """Let grpcurl and the like discover the contract."""
     reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+
+
+class AddressError(ValueError):
+    """An address that cannot be served as the settings say, in French."""
+
+
+def add_ports(server: grpc.aio.Server, settings: Settings) -> list[str]:
+    """Listen where the settings say, with TLS when they give a certificate; the addresses, with their ports.
+
+    Raises AddressError, or TlsError for files that do not fit together.
+    """
+    certificate, key, client_ca = settings.tls_certificate_file, settings.tls_key_file, settings.tls_client_ca_file
+    if (certificate is None) != (key is None) or (client_ca is not None and certificate is None):
+        raise AddressError("TLS demande un certificat et sa clé : tls_certificate_file et tls_key_file.")
+    if settings.listen_portals and certificate is None:
+        raise AddressError(
+            "L'adresse des portails (listen_portals) demande TLS : tls_certificate_file et tls_key_file."
+        )
+    if certificate is None or key is None:
+        if not is_loopback(settings.listen) and not settings.allow_plaintext:
+            raise AddressError(
+                "Sans chiffrement, le serveur n'écoute que la machine elle-même (127.0.0.1). Donnez un certificat "
+                "(tls_certificate_file, tls_key_file) ou, derrière un relais qui chiffre, ajoutez --allow-plaintext."
+            )
+        return [_listen(server, settings.listen, None)]
+    addresses = [_listen(server, settings.listen, TlsFiles(certificate, key, client_ca).credentials())]
+    if settings.listen_portals:
+        addresses.append(_listen(server, settings.listen_portals, TlsFiles(certificate, key).credentials()))
+    return addresses
+
+
+def _listen(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> str:
+    try:
+        if credentials is None:
+            port = server.add_insecure_port(address)
+        else:
+            port = server.add_secure_port(address, credentials)
+    except RuntimeError:
+        port = 0
+    if not port:
+        raise AddressError(f"L'adresse {address} ne peut pas être écoutée : elle est mal écrite ou déjà prise.")
+    return f"{address.rpartition(':')[0]}:{port}"

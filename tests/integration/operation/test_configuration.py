@@ -1,0 +1,139 @@
+"""One settings file, the environment and options: who wins, what is refused and how it is said, what is shown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from solidarite_client.cli import main
+from solidarite_client.cli_app import build_app
+from solidarite_server.configuration import (
+    OTHER_VARIABLES,
+    ConfigurationError,
+    documentation_rows,
+    environment_of,
+    explain,
+    load_settings,
+)
+from solidarite_server.settings import CONFIG_VARIABLE, PREFIX, Settings
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_around(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CONFIG_VARIABLE, "")  # recorded, so that what load_settings writes there is undone
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "reglages.toml"
+    file.write_text(text, "utf-8")
+    return file
+
+
+def test_an_option_wins_over_the_environment_the_environment_over_the_file_the_file_over_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    file = written(tmp_path, 'listen = "127.0.0.1:1"\nmessage_mib = 2\nidle_seconds = 3\n')
+    monkeypatch.setenv("SOLIDARITE_LISTEN", "127.0.0.1:2")
+    monkeypatch.setenv("SOLIDARITE_MESSAGE_MIB", "4")
+    flags = {"listen": "127.0.0.1:3", "store": None}
+    settings = load_settings(flags, file)
+    assert (settings.listen, settings.message_mib, settings.idle_seconds, settings.workers) == ("127.0.0.1:3", 4, 3, 1)
+    origins = {row.name: row.origin for row in explain(settings, flags)}
+    assert (origins["listen"], origins["message_mib"], origins["idle_seconds"], origins["workers"]) == (
+        "option", "environnement", "fichier", "défaut",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("mesage_mib = 2", "Réglage inconnu dans fichier reglages.toml : mesage_mib (peut-être message_mib ?)."),
+        ("zzz = 2", "Réglage inconnu dans fichier reglages.toml : zzz (la liste : solidarite config --explain)."),
+        ("message_mib = 65", "Réglage message_mib refusé : un nombre entier de 1 à 64."),
+        ('message_mib = "beaucoup"', "Réglage message_mib refusé : un nombre entier de 1 à 64."),
+        ("concurrent_calls = 0", "Réglage concurrent_calls refusé : un nombre entier, 1 ou plus."),
+        ("reflection = 7", "Réglage reflection refusé : true ou false."),
+        ('declaration_calendar = "X"', "refusé : une valeur parmi MOIS_ENTIER, JOUR_25, LIBRE."),
+        ("listen = 50051", "Réglage listen refusé : un texte."),
+        ("= 1", "Le fichier de réglages reglages.toml n'est pas du TOML valide (ligne 1)."),
+    ],
+)
+def test_what_a_file_gets_wrong_is_said_with_what_is_accepted(text: str, expected: str, tmp_path: Path):
+    with pytest.raises(ConfigurationError) as error:
+        load_settings(config=written(tmp_path, text))
+    assert expected in str(error.value)
+
+
+def test_the_environment_and_a_missing_file_are_refused_as_clearly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with pytest.raises(ConfigurationError, match=r"absent\.toml ne peut pas être lu"):
+        load_settings(config=tmp_path / "absent.toml")
+    monkeypatch.setenv(CONFIG_VARIABLE, "")
+    monkeypatch.setenv("SOLIDARITE_DRAIN_SECOND", "2")
+    with pytest.raises(ConfigurationError, match=r"variable SOLIDARITE_DRAIN_SECOND .* \(peut-être drain_seconds \?\)"):
+        load_settings()
+    monkeypatch.delenv("SOLIDARITE_DRAIN_SECOND")
+    monkeypatch.setenv("SOLIDARITE_WORKERS", "secret-1234")
+    with pytest.raises(ConfigurationError) as error:
+        load_settings()
+    assert str(error.value) == "Réglage SOLIDARITE_WORKERS refusé : un nombre entier de 1 à 64."
+
+
+def test_secrets_are_masked_wherever_settings_are_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    file = written(tmp_path, 'store = "postgresql://svc:tres-secret@base.invalid:5432/s?sslmode=require"')
+    assert main(["config", "--explain", "--json", "--config", str(file)]) == 0
+    shown = capsys.readouterr().out
+    rows = {row["name"]: row for row in json.loads(shown)}
+    assert rows["store"]["value"] == "postgresql://svc:***@base.invalid:5432/s?sslmode=require"
+    assert rows["store"]["origin"] == "fichier"
+    assert set(rows) == set(Settings.model_fields)
+    assert main(["config", "--explain", "--config", str(file)]) == 0
+    shown += capsys.readouterr().out + repr(load_settings()) + str(load_settings())
+    assert "tres-secret" not in shown
+
+
+def test_config_without_explain_shows_only_what_was_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["config", "--json", "--config", str(written(tmp_path, "workers = 3"))]) == 0
+    assert [row["name"] for row in json.loads(capsys.readouterr().out)] == ["workers"]
+    assert main(["config", "--config", str(written(tmp_path, "worker = 3"))]) == 2
+    assert "peut-être workers" in capsys.readouterr().err
+
+
+def test_a_process_started_with_the_environment_of_settings_has_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    settings = load_settings(
+        {"listen": "127.0.0.1:7", "drain_seconds": 2.5, "workers": 1},
+        written(tmp_path, f'workers = 4\nreflection = false\npseudonym_key_file = "{tmp_path / "k"}"'),
+    )
+    for name, value in environment_of(settings).items():
+        monkeypatch.setenv(name, value)
+    assert load_settings() == settings
+
+
+def _variables(command: Any) -> Iterator[str]:
+    for parameter in command.params:
+        yield from [parameter.envvar] if isinstance(parameter.envvar, str) else parameter.envvar or ()
+    for child in getattr(command, "commands", {}).values():
+        yield from _variables(child)
+
+
+def test_every_variable_of_the_command_is_a_setting_or_known_not_to_be():
+    names = {name.removeprefix(PREFIX) for name in _variables(typer.main.get_command(build_app()[0]))}
+    assert names <= {name.upper() for name in Settings.model_fields} | OTHER_VARIABLES
+
+
+# What holds of each setting
+
+
+def test_every_setting_is_documented():
+    page = (ROOT / "docs" / "exploitation.md").read_text("utf-8")
+    missing = [row for row in documentation_rows() if row not in page]
+    assert not missing, "à mettre dans docs/exploitation.md :\n" + "\n".join(missing)
