@@ -245,6 +245,7 @@ _BY_REASON: dict[str, type[CallError]] = {
     "STORE_UNAVAILABLE": StoreUnavailable,
     "NOT_IMPLEMENTED": NotImplementedYet,
     "INTERNAL": ServerFailure,
+    "SERVER_UNREACHABLE": ServerUnreachable,
 }
 
 # What a status means when no detail comes with it: a proxy, another server, or no server at all.

@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -142,6 +143,30 @@ async def serve(settings: Settings, ready: asyncio.Future[str] | None = None) ->
         where = " et ".join([running.address, *running.other_addresses])
         print(f"Serveur prêt sur {where} (magasin {store_name(settings.store)}).", flush=True)
     orphaned = asyncio.create_task(_orphaned(settings.supervisor, stop))
-    await stop.wait()
-    orphaned.cancel()
-    await running.stop(settings.drain_seconds)
+    try:
+        with _gateway(settings, running.address):
+            await stop.wait()
+    finally:
+        orphaned.cancel()
+        await running.stop(settings.drain_seconds)
+
+
+@contextmanager
+def _gateway(settings: Settings, address: str) -> Iterator[None]:
+    """The gateway and its page while the block lasts, where the settings ask for them."""
+    if not settings.gateway_listen:
+        yield
+        return
+    from solidarite_server.gateway import GatewayError, GatewaySettings, running_gateway
+
+    if settings.tls_certificate_file is not None or settings.workers > 1:
+        raise SettingsError(
+            "--with-gateway sert à développer, avec un seul processus et sans TLS ; sinon, lancez « solidarite gateway » "
+            "à côté du serveur."
+        )
+    try:
+        with running_gateway(GatewaySettings(listen=settings.gateway_listen, server=address, page=True)) as gateway:
+            print(f"Passerelle prête sur {gateway.url}.", flush=True)
+            yield
+    except (GatewayError, ValueError) as error:
+        raise SettingsError(str(error)) from error

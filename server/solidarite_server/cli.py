@@ -22,9 +22,11 @@ def register(app: typer.Typer) -> None:
     from solidarite_server import cli_campaign
     from solidarite_server.cli_compute import compute
     from solidarite_server.cli_demo import demo
+    from solidarite_server.cli_gateway import gateway
 
     app.command("demo")(demo)
     app.command("serve")(serve)
+    app.command("gateway")(gateway)
     app.command("compute")(compute)
     app.command("config")(config)
     legislation = typer.Typer(help="Consulter les paramètres datés de la loi.", no_args_is_help=True)
@@ -64,6 +66,10 @@ def serve(
         bool | None,
         typer.Option("--allow-plaintext", help="Servir sans TLS au-delà de la machine, derrière un relais."),
     ] = None,
+    with_gateway: Annotated[
+        bool,
+        typer.Option("--with-gateway", help="Ouvrir aussi la passerelle des navigateurs et sa page, pour développer."),
+    ] = False,
     config: ConfigFile = None,
 ) -> int:
     """Démarrer le serveur ; il s'arrête proprement sur SIGTERM ou Ctrl-C. Les réglages : `solidarite config`."""
@@ -75,6 +81,8 @@ def serve(
     except ConfigurationError as error:
         typer.echo(f"Erreur : {error}", err=True)
         return 2
+    if with_gateway and not settings.gateway_listen:
+        settings = settings.model_copy(update={"gateway_listen": "127.0.0.1:8080"})
     return _serve_together(settings) if settings.workers > 1 else _serve_alone(settings)
 
 

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 _STOP_SECONDS = 30
-_SOURCE = "demonstration"
+SOURCE = "demonstration"
 _MONTHS = ("2026-07", "2026-08", "2026-09", "2026-10")
 _STAGES = (
     (
@@ -37,9 +37,19 @@ _STAGES = (
 )
 
 
-def demo() -> int:
+def demo(
+    web: Annotated[bool, typer.Option("--web", help="Ouvrir la page de référence sur ces foyers.")] = False,
+    listen: Annotated[
+        str, typer.Option("--listen", metavar="HÔTE:PORT", help="Adresse de la page, avec --web.")
+    ] = "127.0.0.1:8080",
+) -> int:
     """Montrer le parcours entier : fichiers de paie, déclaration préremplie, droits expliqués."""
     from solidarite_client import SolidariteClient
+
+    if web:
+        from solidarite_server.cli_gateway import demo_on_the_web
+
+        return demo_on_the_web(listen)
 
     data = files("solidarite_server") / "demo_data"
     wrong: list[str] = []
@@ -66,6 +76,7 @@ _NEXT = """Et maintenant :
   solidarite ingest --server 127.0.0.1:50051 FICHIER.dsn                       lui envoyer des fichiers de paie
   solidarite foyer put --server 127.0.0.1:50051 DOSSIER.json                   enregistrer un foyer
   solidarite prefill --server 127.0.0.1:50051 --allocataire N --month 2026-11  voir sa déclaration
+  solidarite demo --web                                                        la page de référence, dans un navigateur
   solidarite --help                                                            tout le reste"""
 
 
@@ -98,7 +109,7 @@ def _ingest(client: Any, folder: Path, scratch: Path) -> list[str]:
     for stage, title, names in _STAGES:
         records = 0
         for name in names:
-            summary = client.ingest_file(folder / "dsn" / name, source_id=_SOURCE, spool_directory=scratch / "envois")
+            summary = client.ingest_file(folder / "dsn" / name, source_id=SOURCE, spool_directory=scratch / "envois")
             records += summary.records
             if summary.refused:
                 wrong.append(f"{name} : {summary.refused} enregistrements refusés")

@@ -53,6 +53,9 @@ class Settings(BaseSettings):
     reflection: bool = True
     """Laisser les outils tels que grpcurl découvrir le contrat."""
 
+    gateway_listen: str = ""
+    """Adresse où ouvrir aussi la passerelle des navigateurs et sa page, pour développer (`--with-gateway`). Vide : aucune."""
+
     # Processus
 
     workers: int = Field(default=1, ge=1, le=64)

@@ -66,6 +66,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ERROR_REASON_NOT_IMPLEMENTED: announced by the contract, not done by this server. Status UNIMPLEMENTED."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 21
     """ERROR_REASON_INTERNAL: unforeseen; the metadata key "reference" finds the details in the log. Status INTERNAL."""
+    ERROR_REASON_SERVER_UNREACHABLE: _ErrorReason.ValueType  # 22
+    """ERROR_REASON_SERVER_UNREACHABLE: said by the gateway when no server answers behind it. Status UNAVAILABLE, with
+    RetryInfo.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the `reason` of the google.rpc.ErrorInfo that comes with every error; the domain is
@@ -118,4 +122,8 @@ ERROR_REASON_NOT_IMPLEMENTED: ErrorReason.ValueType  # 20
 """ERROR_REASON_NOT_IMPLEMENTED: announced by the contract, not done by this server. Status UNIMPLEMENTED."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 21
 """ERROR_REASON_INTERNAL: unforeseen; the metadata key "reference" finds the details in the log. Status INTERNAL."""
+ERROR_REASON_SERVER_UNREACHABLE: ErrorReason.ValueType  # 22
+"""ERROR_REASON_SERVER_UNREACHABLE: said by the gateway when no server answers behind it. Status UNAVAILABLE, with
+RetryInfo.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

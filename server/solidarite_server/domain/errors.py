@@ -48,6 +48,8 @@ class Reason(Enum):
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
     NOT_IMPLEMENTED = "NOT_IMPLEMENTED"
     INTERNAL = "INTERNAL"
+    SERVER_UNREACHABLE = "SERVER_UNREACHABLE"
+    """Said by the gateway, when no server answers behind it."""
 
 
 class SolidariteError(Exception):
