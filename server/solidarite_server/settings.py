@@ -54,7 +54,8 @@ class Settings(BaseSettings):
     """Laisser les outils tels que grpcurl découvrir le contrat."""
 
     gateway_listen: str = ""
-    """Adresse où ouvrir aussi la passerelle des navigateurs et sa page, pour développer (`--with-gateway`). Vide : aucune."""
+    """Adresse où ouvrir aussi la passerelle des navigateurs et sa page, pour développer : `--with-gateway`. Vide :
+    aucune."""
 
     # Processus
 
