@@ -40,6 +40,8 @@ DATED_PATHS = {
     "ppa.bonus.rate": "ppa.bonification.taux",
     "ppa.bonus.top_hours": "ppa.bonification.plafond_heures_smic",
     "smic": "smic.horaire_brut",
+    "smic.mayotte": "mayotte.smic_horaire_brut",
+    "livret_a": "capital.livret_a",
     "bmaf": "prestations.bmaf",
 }
 
@@ -56,6 +58,7 @@ CONSTANTS = {
     "foyer.age_a_charge": "25",
     "isolement.age_enfant": "3",
     "isolement.base": "1.28412",
+    "isolement.delai_demande_mois": "6",
     "isolement.duree_mois": "12",
     "isolement.par_enfant": "0.42804",
     "mayotte.bonification_plafond_heures_smic": "60",

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
+import pytest
 from solidarite_server import engine
 from solidarite_server.domain.foyer import (
+    ChiffreAffaires,
     Foyer,
     InterruptionCertaine,
     Isolement,
     Membre,
     Nationalite,
     PeriodeStatut,
+    PrestationsMois,
+    RegimeNonSalarie,
     RessourceMois,
     Role,
     Sanction,
@@ -21,6 +26,7 @@ from solidarite_server.domain.foyer import (
 )
 from solidarite_server.domain.month import Month
 from solidarite_server.domain.nature import NatureRessource as N
+from solidarite_server.legislation import LegislationOptions
 
 from tests import reference
 
@@ -164,3 +170,167 @@ def test_the_transition_weighs_each_person_by_the_months_he_or_she_counts():
     ]
     assert reference.compute(foyer, lines, Month(2025, 5)).rsa_cents == 70_995
     assert engine.compute(foyer, lines, Month(2025, 5)).rsa_cents == 70_995
+
+
+# What the interruption of a resource leaves (R262-13).
+
+MAINTENANCE, PENSION = N.PENSION_ALIMENTAIRE, N.RETRAITE
+
+
+def test_all_interrupted_other_resources_are_ignored_within_one_base_a_month_together():
+    # 500 + 400 a month, both ended: 900 - 651.69 = 248.31 still counts; RSA = 651.69 - 248.31.
+    ended = tuple(InterruptionCertaine(nature, date(2026, 10, 1)) for nature in (MAINTENANCE, PENSION))
+    lines = each_month(50_000, nature=MAINTENANCE) + each_month(40_000, nature=PENSION)
+    assert due(lines, allocataire(interruptions=ended))[0] == 40_338
+
+
+def test_the_limit_of_one_base_is_that_of_each_person():
+    # 500 each, both ended: nothing counts; RSA = 1.5 x 651.69.
+    ended = (InterruptionCertaine(MAINTENANCE, date(2026, 10, 1)),)
+    lines = each_month(50_000, nature=MAINTENANCE) + each_month(50_000, "conjoint", MAINTENANCE)
+    assert due(lines, allocataire(interruptions=ended), conjoint(interruptions=ended))[0] == 97_754
+
+
+@pytest.mark.parametrize(
+    ("back", "rsa"),
+    [(None, 65_169), (date(2026, 11, 2), 65_169), (date(2026, 11, 1), 15_169), (date(2026, 8, 15), 15_169)],
+)
+def test_a_resource_received_again_counts_from_the_next_examination_on(back: date | None, rsa: int):
+    # 651.69 - 500 once the wage is back on the day of the examination; until then it is left out.
+    ended = (InterruptionCertaine(N.SALAIRE, date(2026, 3, 1), date_reprise=back),)
+    assert due(each_month(50_000), allocataire(interruptions=ended))[0] == rsa
+
+
+# How long the majoration lasts (R262-1, R262-2). The child is 12: without it, 1.5 x 651.69 = 977.535 a month.
+
+
+@pytest.mark.parametrize(
+    ("event", "claim", "months"),
+    [
+        # At once: until the eleventh month after the event.
+        (date(2025, 8, 5), None, 1),
+        # Within six months: twelve months from the claim.
+        (date(2025, 8, 5), date(2025, 10, 5), 3),
+        (date(2025, 2, 5), date(2025, 8, 5), 1),
+        # Two months too late: ten months from the claim, to February 2027; eight and nine months late likewise.
+        (date(2025, 8, 5), date(2026, 4, 5), 3),
+        (date(2025, 2, 5), date(2026, 4, 5), 1),
+        (date(2025, 2, 5), date(2025, 12, 5), 1),
+    ],
+)
+def test_the_majoration_lasts_twelve_months_from_a_claim_in_time_and_less_from_a_late_one(
+    event: date, claim: date | None, months: int
+):
+    rsa = due([], allocataire(), child(), isolements=(Isolement(event, demande=claim),))[0]
+    exact = 65_169 * (months * 1.71216 + (3 - months) * 1.5) / 3
+    assert rsa == int(exact + 0.5)
+
+
+# Mayotte (R542-6, décret 2016-864).
+
+
+def test_the_base_of_mayotte_is_an_amount_in_cents():
+    # M = 2024-06: 635.71 / 2 = 317.855, published 317.86; two persons 1.5 x 317.86 = 476.79.
+    foyer = Foyer("1", (allocataire(), conjoint()), zone=Zone.MAYOTTE)
+    assert engine.compute(foyer, [], Month(2024, 6)).rsa_cents == 47_679
+    assert reference.compute(foyer, [], Month(2024, 6)).rsa_cents == 47_679
+
+
+@pytest.mark.parametrize(
+    # Floor 29.5 x 9.56 = 282.02, top 60 x 9.56 = 573.60, 120.32 at most.
+    ("wage", "ppa"),
+    [
+        # 319.14 + 0.5985 x 282.02 - 319.14; at 300 the bonus begins: 120.32 x 17.98 / 291.58 = 7.4194.
+        (28_202, 16_879),
+        (30_000, 18_697),
+        # 319.14 + 0.5985 x 573.60 + 120.32 - 573.60.
+        (57_360, 20_916),
+    ],
+)
+def test_the_bonus_of_mayotte_is_measured_in_hours_of_its_own_smic(wage: int, ppa: int):
+    assert due(each_month(wage), allocataire(), zone=Zone.MAYOTTE)[1] == ppa
+
+
+@pytest.mark.parametrize(("wage", "open_right"), [(44_434, False), (44_435, True)])
+def test_a_student_of_mayotte_earns_more_than_46_48_hours_of_its_smic(wage: int, open_right: bool):
+    # 46.48 x 9.56 = 444.3488.
+    studies = (PeriodeStatut(Statut.ETUDIANT, date(2024, 9, 1)),)
+    prime = due(each_month(wage), allocataire(statuts=studies), zone=Zone.MAYOTTE)[1]
+    assert (prime > 0) is open_right
+
+
+# Who opens the right (L262-4, L262-5).
+
+
+def test_a_partner_who_is_not_counted_does_not_open_the_rsa_by_age():
+    studies = (PeriodeStatut(Statut.ETUDIANT, date(2024, 9, 1)),)
+    young = allocataire(date(2004, 1, 1))
+    assert due([], young, conjoint())[0] == 97_754
+    assert due([], young, conjoint(statuts=studies))[0] == 0
+
+
+def test_turning_twenty_five_waits_for_the_next_examination():
+    # R262-4: what is due does not change between two examinations.
+    young = Foyer("1", (allocataire(date(2001, 11, 20)),))
+    for opinion in (engine.compute, reference.compute):
+        assert opinion(young, [], Month(2026, 12), mois_declaration=RIGHT).rsa_cents == 0
+        assert opinion(young, [], Month(2026, 12)).rsa_cents == 65_169
+
+
+# Capital (R132-1).
+
+
+def test_the_livret_a_counts_by_its_interest_and_idle_capital_at_three_per_cent():
+    # 20 000 at 1.5 % in July, 1.7 % in August and September 2026: (25 + 28.3333 + 28.3333) / 3 = 27.2222 a month.
+    assert due([], allocataire(livret_a_cents=2_000_000))[0] == 62_447
+    # 20 000 x 3 % / 12 = 50.
+    assert due([], allocataire(epargne_non_productive_cents=2_000_000))[0] == 60_169
+    at_three = LegislationOptions(livret_a_a_son_taux=False)
+    saver = Foyer("1", (allocataire(livret_a_cents=2_000_000),))
+    assert engine.compute(saver, [], RIGHT, options=at_three).rsa_cents == 60_169
+
+
+# Readings of the doubts that can be chosen (REGULATION §10).
+
+
+def by(options: LegislationOptions, lines: list[RessourceMois], *persons: Membre, **facts: Any) -> tuple[int, int]:
+    found = engine.compute(Foyer("1", persons, **facts), lines, RIGHT, options=options)
+    return found.rsa_cents, found.ppa_cents
+
+
+def test_gifts_can_count_after_the_reform():
+    lines = each_month(10_000, nature=N.DONS_SECOURS)
+    assert by(LegislationOptions(), lines, allocataire())[0] == 65_169
+    assert by(LegislationOptions(dons_comptes=True), lines, allocataire())[0] == 55_169
+
+
+def test_family_benefits_can_count_gross_of_crds():
+    # AF paid 152.25, gross 152.25 / 0.995 = 153.0151: RSA = 1.8 x 651.69 - 153.0151.
+    paid = {month: PrestationsMois(allocations_familiales_base_cents=15_225) for month in QUARTER}
+    family = (allocataire(), child(), replace(child(), personne="cadet"))
+    assert by(LegislationOptions(), [], *family, prestations=paid)[0] == 102_079
+    assert by(LegislationOptions(prestations_brutes=True), [], *family, prestations=paid)[0] == 102_003
+
+
+def test_the_quarter_of_the_turnover_can_stay_the_last_three_months():
+    # 1 000 of sales in July, the first reference month: 290 / 3 a month. M-3..M-1 begins in August.
+    seller = allocataire(chiffre_affaires=(ChiffreAffaires(QUARTER[0], RegimeNonSalarie.MICRO_VENTE, 100_000),))
+    assert by(LegislationOptions(), [], seller)[0] == 55_502
+    assert by(LegislationOptions(chiffre_affaires_recent=True), [], seller)[0] == 65_169
+
+
+def test_each_montant_intermediaire_can_be_floored_at_zero():
+    # Benefits of 3 000 in July alone: 651.69 x 3 - 3 000 < 0; floored each month: 2 x 651.69 / 3.
+    paid = {QUARTER[0]: PrestationsMois(prepare_cents=300_000)}
+    assert by(LegislationOptions(), [], allocataire(), prestations=paid)[0] == 0
+    assert by(LegislationOptions(plancher_mensuel_rsa=True), [], allocataire(), prestations=paid)[0] == 43_446
+
+
+def test_aah_can_stop_being_work_income_and_an_invalidity_pension_can_be():
+    # Example 9: 273.69 with AAH as work income, else 638.28 + 0.5985 x 700 - 1 200 < 0.
+    lines = each_month(70_000) + each_month(50_000, nature=N.AAH)
+    assert by(LegislationOptions(), lines, allocataire())[1] == 27_369
+    assert by(LegislationOptions(aah_professionnelle=False), lines, allocataire())[1] == 0
+    lines = each_month(70_000) + each_month(50_000, nature=N.INVALIDITE)
+    assert by(LegislationOptions(), lines, allocataire())[1] == 0
+    assert by(LegislationOptions(invalidite_professionnelle=True), lines, allocataire())[1] == 27_369

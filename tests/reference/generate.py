@@ -173,9 +173,13 @@ class _Household:
         if self.chance(0.85):
             return ()
         natures = (*COMMON, NatureRessource.NON_SALARIE, NatureRessource.RETRAITE, NatureRessource.INVALIDITE)
-        nature = self.random.choice(natures) if self.chance(0.7) else self.random.choice(list(NatureRessource))
-        stop = self.day(-120, 20)
-        return (InterruptionCertaine(nature, stop, self.chance(0.15), self.chance(0.1)),)
+        stops = []
+        for _ in range(self.random.choice((1, 1, 2))):
+            nature = self.random.choice(natures) if self.chance(0.7) else self.random.choice(list(NatureRessource))
+            stop = self.day(-120, 20)
+            back = stop + timedelta(days=self.random.randint(1, 90)) if self.chance(0.15) else None
+            stops.append(InterruptionCertaine(nature, stop, self.chance(0.15), self.chance(0.1), back))
+        return tuple(stops)
 
     def wealthy(self, person: Membre) -> Membre:
         if self.chance(0.9):
@@ -256,4 +260,5 @@ class _Household:
         end = self.day(-120, 60) if self.chance(0.15) else None
         if end is not None and end < start:
             end = None
-        return (Isolement(start, end, self.day(-100, 0) if self.chance(0.2) else None),)
+        claim = max(start, self.day(-500, 0)) if self.chance(0.4) else None
+        return (Isolement(start, end, claim),)

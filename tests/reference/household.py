@@ -10,6 +10,7 @@ from functools import cached_property
 
 from solidarite_server.domain.foyer import (
     Foyer,
+    Isolement,
     Membre,
     Nationalite,
     PrestationsMois,
@@ -19,6 +20,7 @@ from solidarite_server.domain.foyer import (
     StatutLogement,
     Zone,
 )
+from solidarite_server.domain.money import round_half_up
 from solidarite_server.domain.month import Month
 
 from tests.reference import params
@@ -30,6 +32,15 @@ def age(person: Membre, day: date) -> int:
     """Full years on a day."""
     born = person.date_naissance
     return day.year - born.year - ((day.month, day.day) < (born.month, born.day))
+
+
+def majoration_end(period: Isolement) -> Month:
+    """First month without the majoration: 12 months are received from the claim, less what it is late beyond six months
+    (§3.3)."""
+    event = Month.of(period.debut)
+    claim = Month.of(period.demande) if period.demande else event
+    waited = max(0, claim.index - event.index)
+    return event + waited + 12 - max(0, waited - 6)
 
 
 def has_status(person: Membre, day: date, *statuses: Statut) -> bool:
@@ -68,7 +79,11 @@ class Examination:
     def base(self, right: str) -> Fraction:
         """Amount for one person, in cents, half in Mayotte (§3.10, §4.7)."""
         amount = params.cents(f"{right}.base", self.droit)
-        return amount / 2 if self.mayotte else amount
+        return Fraction(round_half_up(amount / 2)) if self.mayotte else amount
+
+    def smic(self, month: Month) -> Fraction:
+        """Hourly SMIC of a month, in cents; Mayotte has its own (§4.7)."""
+        return params.cents("smic.mayotte" if self.mayotte else "smic", month)
 
     @cached_property
     def allocataire(self) -> Membre:
@@ -104,7 +119,7 @@ class Examination:
         return any(
             period.debut <= day
             and (period.fin is None or day <= period.fin)
-            and (pregnant or young_child or (bool(counted) and month.index - Month.of(period.debut).index < 12))
+            and (pregnant or young_child or (bool(counted) and month < majoration_end(period)))
             for period in self.foyer.isolements
         )
 
@@ -127,7 +142,7 @@ class Examination:
             return True
         if person.nationalite is Nationalite.EEE_SUISSE:
             return person.droit_sejour_ue
-        day = self.droit.first_day
+        day = self.declaration.first_day
         since = person.titre_sejour_depuis
         five_years = since is not None and since <= day.replace(year=day.year - 5)
         return five_years or person.dispense_residence or (isolated and person.sejour_regulier)

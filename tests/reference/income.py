@@ -91,6 +91,7 @@ class Income:
             if not stop.revenu_remplacement
             and not stop.demission_ecartee
             and stop.date_interruption <= self.exam.declaration.first_day
+            and (stop.date_reprise is None or stop.date_reprise > self.exam.declaration.first_day)
         }
 
     def rsa(self, person: Membre, month: Month) -> Exact:
@@ -100,7 +101,7 @@ class Income:
         excluded: tuple[N, ...] = NOT_FOR_RSA
         if self.exam.declaration >= Month(2025, 3):
             excluded = (*excluded, N.DONS_SECOURS)
-        wages = 0
+        wages = interrupted = 0
         others: Exact = 0
         for nature, amount in self._received(person, month).items():
             if nature in excluded:
@@ -109,15 +110,20 @@ class Income:
                 continue
             if nature in WAGES:
                 wages += amount
+            elif nature in stopped:
+                interrupted += max(0, amount)
             else:
-                others += max(0, amount - base if nature in stopped else amount)
+                others += max(0, amount)
+        # Ignored within the amount for one person, all of them together (R262-13).
+        others += max(0, interrupted - base)
         business = N.MICRO_ENTREPRISE if self._by_turnover(person) else N.NON_SALARIE
         own_business = 0 if business in stopped else self.self_employed(person)
         return max(0, wages) + others + own_business + self._capital(person, month)
 
     def _capital(self, person: Membre, month: Month) -> Exact:
         deemed = (
-            params.SAVINGS * (person.epargne_non_productive_cents + person.livret_a_cents)
+            params.SAVINGS * person.epargne_non_productive_cents
+            + params.value("livret_a", month) * person.livret_a_cents
             + params.BUILDINGS * person.valeur_locative_bati_cents
             + params.LAND * person.valeur_locative_terrain_cents
         )
@@ -141,7 +147,7 @@ class Income:
             else:
                 rest += max(0, amount)
         work += max(0, wages) + self.self_employed(person)
-        if aah and work >= params.AAH_HOURS * params.cents("smic", month):
+        if aah and work >= params.AAH_HOURS * self.exam.smic(month):
             work += aah
         else:
             rest += aah

@@ -19,7 +19,7 @@ def bonus(exam: Examination, month: Month, work: Exact) -> Fraction:
     """Bonification individuelle of one person in one month, in cents (D843-2)."""
     if not work:
         return ZERO
-    smic = params.cents("smic", month)
+    smic = exam.smic(month)
     floor, top = params.BONUS_FLOOR_HOURS, params.value("ppa.bonus.top_hours", month)
     if exam.mayotte:
         floor, top = params.MAYOTTE_BONUS_HOURS
@@ -32,12 +32,12 @@ def _works(exam: Examination, income: Income, person: Membre, isolated: bool) ->
     """Whether one adult opens the right (L842-1, L842-2)."""
     day = exam.declaration.first_day
     work = [income.ppa(person, month)[0] for month in exam.months]
-    if age(person, exam.droit.first_day) < 18 or sum(work) <= 0 or has_status(person, day, Statut.DETACHE):
+    if age(person, day) < 18 or sum(work) <= 0 or has_status(person, day, Statut.DETACHE):
         return False
     if isolated or not has_status(person, day, Statut.ETUDIANT, Statut.APPRENTI, Statut.STAGIAIRE):
         return True
     hours = params.MAYOTTE_STUDENT_HOURS if exam.mayotte else params.STUDENT_HOURS
-    return all(amount > hours * params.cents("smic", month) for amount, month in zip(work, exam.months, strict=True))
+    return all(amount > hours * exam.smic(month) for amount, month in zip(work, exam.months, strict=True))
 
 
 def amount(foyer: Foyer, ressources: Sequence[RessourceMois], droit: Month, declaration: Month) -> Fraction:

@@ -23,13 +23,14 @@ def _eligible(exam: Examination, income: Income) -> bool:
 
 def _old_enough(exam: Examination) -> bool:
     adults = [person for person in (exam.allocataire, exam.conjoint) if person is not None]
-    day = exam.droit.first_day
+    day = exam.declaration.first_day
+    openers = adults if exam.partner_counts else [exam.allocataire]
     child = any(person.role is Role.ENFANT for person in exam.dependants(exam.declaration))
     return (
         child
         or any(exam.declaration in person.grossesse for person in adults)
-        or any(age(person, day) >= 25 for person in adults)
-        or any(age(p, day) >= 18 and p.heures_travail_trois_ans >= params.YOUNG_WORKER_HOURS for p in adults)
+        or any(age(person, day) >= 25 for person in openers)
+        or any(age(p, day) >= 18 and p.heures_travail_trois_ans >= params.YOUNG_WORKER_HOURS for p in openers)
     )
 
 

@@ -325,6 +325,7 @@ class InterruptionCertaine(_message.Message):
     DATE_INTERRUPTION_FIELD_NUMBER: _builtins.int
     REVENU_REMPLACEMENT_FIELD_NUMBER: _builtins.int
     DEMISSION_ECARTEE_FIELD_NUMBER: _builtins.int
+    DATE_REPRISE_FIELD_NUMBER: _builtins.int
     nature: _common_pb2.NatureRessource.ValueType
     """nature is the resource."""
     revenu_remplacement: _builtins.bool
@@ -335,6 +336,12 @@ class InterruptionCertaine(_message.Message):
     def date_interruption(self) -> _common_pb2.Date:
         """date_interruption is the first day without it."""
 
+    @_builtins.property
+    def date_reprise(self) -> _common_pb2.Date:
+        """date_reprise is the first day the resource is received again: it counts from the next examination on. Unset, it is
+        still interrupted.
+        """
+
     def __init__(
         self,
         *,
@@ -342,10 +349,11 @@ class InterruptionCertaine(_message.Message):
         date_interruption: _common_pb2.Date | None = ...,
         revenu_remplacement: _builtins.bool = ...,
         demission_ecartee: _builtins.bool = ...,
+        date_reprise: _common_pb2.Date | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["date_interruption", b"date_interruption"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["date_interruption", b"date_interruption", "date_reprise", b"date_reprise"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["date_interruption", b"date_interruption", "demission_ecartee", b"demission_ecartee", "nature", b"nature", "revenu_remplacement", b"revenu_remplacement"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["date_interruption", b"date_interruption", "date_reprise", b"date_reprise", "demission_ecartee", b"demission_ecartee", "nature", b"nature", "revenu_remplacement", b"revenu_remplacement"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -112,6 +112,13 @@ class InterruptionCertaine:
     """A replacement income took over: nothing is neutralised."""
     demission_ecartee: bool = False
     """The conseil départemental excluded it by individual decision (resignation)."""
+    date_reprise: date | None = None
+    """First day the resource is received again: it counts from the next examination on. None: still interrupted."""
+
+    def holds_on(self, examen: date) -> bool:
+        """Whether the resource is neutralised at an examination."""
+        held = self.date_interruption <= examen and (self.date_reprise is None or examen < self.date_reprise)
+        return held and not self.revenu_remplacement and not self.demission_ecartee
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +221,7 @@ class Isolement:
     debut: date
     fin: date | None = None
     demande: date | None = None
-    """When the majoration was claimed; None: at once."""
+    """When the majoration was claimed; None: at once. Beyond six months, it lasts less (R262-2)."""
 
 
 @dataclass(frozen=True, slots=True)

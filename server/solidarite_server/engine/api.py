@@ -61,6 +61,8 @@ _SWITCHES = (
     "stagiaire_ouvre_rsa",
     "jeune_actif_apres_dix_huit_ans",
     "majoration_ouvre_droit",
+    "prestations_brutes",
+    "chiffre_affaires_recent",
 )
 
 

@@ -47,6 +47,7 @@ FOYER_DTYPE = np.dtype(
         ("line", "<i8"),  # first row in lines
         ("lines", "<i4"),
         ("isolement_debut", "<i4"),  # Month.index of the last one to begin; 0 = none
+        ("isolement_demande", "u1"),  # months from its beginning to the claim of the majoration
         ("isole", "<u2"),  # bit k: a period of life alone covers the last day of the month
         ("logement_plein", "<u2"),  # bit k: owner or housed for free
         ("sanction", "u1"),  # per cent suspended in the month of right
@@ -152,11 +153,11 @@ def columns_from(cases: Iterable[Case], options: LegislationOptions) -> FoyerCol
     for case in cases:
         foyer, declaration = case.foyer, case.mois_declaration
         rsa_shift, ppa_shift = decalages(foyer, declaration, options)
-        dons = int(declaration < _CAF_DEBUT)
+        dons = int(declaration < _CAF_DEBUT or options.dons_comptes)
         key = (case.mois_droit.index, declaration.index, 6 - rsa_shift, 6 - ppa_shift, dons)
         membres = ordered(foyer)
         own = _lines(foyer, membres, case.ressources, declaration)
-        debut, isole = _isolement(foyer, declaration)
+        debut, demande, isole = _isolement(foyer, declaration)
         foyers.append(
             (
                 groups.setdefault(key, len(groups)),
@@ -165,6 +166,7 @@ def columns_from(cases: Iterable[Case], options: LegislationOptions) -> FoyerCol
                 len(lines),
                 len(own),
                 debut,
+                demande,
                 isole,
                 _logement_plein(foyer, declaration),
                 next((s.taux_suspension_pour_cent for s in foyer.sanctions if s.mois == case.mois_droit), 0),
@@ -209,13 +211,18 @@ def _plusieurs(case: Case) -> bool:
     )
 
 
-def _isolement(foyer: Foyer, declaration: Month) -> tuple[int, int]:
-    started = [Month.of(entry.debut) for entry in foyer.isolements if Month.of(entry.debut) <= declaration]
+def _isolement(foyer: Foyer, declaration: Month) -> tuple[int, int, int]:
+    started = [entry for entry in foyer.isolements if Month.of(entry.debut) <= declaration]
     mask = 0
     for k in range(WINDOW):
         day = (declaration - (WINDOW - 1 - k)).last_day
         mask |= any(e.debut <= day and (e.fin is None or day <= e.fin) for e in foyer.isolements) << k
-    return max(started).index if started else 0, mask
+    if not started:
+        return 0, 0, mask
+    last = max(started, key=lambda entry: entry.debut)
+    debut = Month.of(last.debut).index
+    demande = debut if last.demande is None else max(debut, Month.of(last.demande).index)
+    return debut, min(demande - debut, 255), mask
 
 
 def _logement_plein(foyer: Foyer, declaration: Month) -> int:
@@ -255,11 +262,10 @@ def _person(membre: Membre, case: Case) -> tuple[int, ...]:
         flags &= ~P_ACTUEL
     interrompues = 0
     for entry in membre.interruptions:
-        if entry.date_interruption <= examen and not entry.revenu_remplacement and not entry.demission_ecartee:
+        if entry.holds_on(examen):
             interrompues |= 1 << int(RANG[entry.nature])
     since = membre.titre_sejour_depuis
-    droit = case.mois_droit.first_day
-    titre = 0 if since is None else droit.year - since.year - ((droit.month, droit.day) < (since.month, since.day))
+    titre = 0 if since is None else examen.year - since.year - ((examen.month, examen.day) < (since.month, since.day))
     return (
         membre.date_naissance.year * 12 + membre.date_naissance.month - 1,
         membre.date_naissance.day,

@@ -38,6 +38,7 @@ PATHS = (
     "isolement.base",
     "isolement.par_enfant",
     "isolement.duree_mois",
+    "isolement.delai_demande_mois",
     "isolement.age_enfant",
     "foyer.age_a_charge",
     "forfait_logement.une_personne",
@@ -62,6 +63,7 @@ PATHS = (
     "mayotte.bonification_plancher_heures_smic",
     "mayotte.bonification_plafond_heures_smic",
     "mayotte.etudiant_heures_smic",
+    "mayotte.smic_horaire_brut",
     "openfisca.isolement_duree_mois",
     "openfisca.enfant_part_base",
 )
@@ -92,6 +94,7 @@ PATHS = (
     ISOLEMENT_BASE,
     ISOLEMENT_ENFANT,
     ISOLEMENT_DUREE,
+    ISOLEMENT_DELAI,
     ISOLEMENT_AGE,
     AGE_A_CHARGE,
     FORFAIT_1,
@@ -116,6 +119,7 @@ PATHS = (
     MAYOTTE_PLANCHER,
     MAYOTTE_PLAFOND,
     MAYOTTE_ETUDIANT,
+    MAYOTTE_SMIC,
     OF_ISOLEMENT_DUREE,
     OF_ENFANT_PART,
     BONUS_MAX,  # computed: rate × base, rounded to the cent

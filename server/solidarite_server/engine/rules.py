@@ -125,7 +125,9 @@ except ImportError:  # the same cents, slowly
     O_STAGIAIRE,
     O_JEUNE_APRES,
     O_MAJORATION_OUVRE,
-) = range(27)
+    O_PRESTATIONS_BRUTES,
+    O_CHIFFRE_RECENT,
+) = range(29)
 
 # Sums by person and month, rows of the scratch array.
 (
@@ -171,6 +173,14 @@ def arrondi(cents):
 
 
 @rule
+def base_du_foyer(base, mayotte, p, j):
+    """CASF R262-1, CSS D843-1: amount for one person; in Mayotte a share of it, fixed to the cent (R542-6)."""
+    if mayotte:
+        return arrondi(base * p[P.MAYOTTE_PART, j])
+    return base
+
+
+@rule
 def echelle(adultes, a_charge, mayotte, p, j):
     """CASF R262-1, CSS D843-1: coefficient of the household on the amount for one person. Mayotte: R542-6."""
     total = 1.0
@@ -208,15 +218,19 @@ def forfait_logement(personnes, plein, aide, base, p, j):
 
 
 @rule
+def smic_horaire(mayotte, p, j):
+    """Code du travail L3231-2: gross hourly SMIC; Mayotte has its own (R542-6, décret 2016-864)."""
+    return p[P.MAYOTTE_SMIC, j] if mayotte else p[P.SMIC, j]
+
+
+@rule
 def bonification(revenu, mayotte, p, j):
     """CSS D843-2: individual bonus, from 59 hourly SMIC to its maximum."""
-    bas, haut = p[P.BONUS_PLANCHER, j], p[P.BONUS_PLAFOND, j]
+    bas, haut, maximum = p[P.BONUS_PLANCHER, j], p[P.BONUS_PLAFOND, j], p[P.BONUS_MAX, j]
+    smic = smic_horaire(mayotte, p, j)
     if mayotte:
         bas, haut = p[P.MAYOTTE_PLANCHER, j], p[P.MAYOTTE_PLAFOND, j]
-    maximum = p[P.BONUS_MAX, j]
-    if mayotte:
-        maximum = arrondi(p[P.BONUS_TAUX, j] * p[P.PPA_BASE, j] * p[P.MAYOTTE_PART, j])
-    smic = p[P.SMIC, j]
+        maximum = arrondi(p[P.BONUS_TAUX, j] * base_du_foyer(p[P.PPA_BASE, j], mayotte, p, j))
     part = (revenu - bas * smic) / ((haut - bas) * smic)
     return maximum * min(1.0, max(0.0, part))
 
@@ -320,12 +334,18 @@ def additionner(sums, persons, lines, first, last, group, base, p, o):
                 if not debut <= k < fin:
                     continue
                 sort = neutralisation(persons, lines, i, stop, first, last, person, nature, declaration, k, p, o)
-                ranger(sums, person, k, nature, float(lines[n]["cents"]), sort, dons, base, o)
+                ranger(sums, person, k, nature, float(lines[n]["cents"]), sort, dons, o)
                 if TRAITEMENT[nature] == MALADIE:
                     pro = maladie_professionnelle(lines, first, last, persons[person], declaration, person, k, p, o)
                     cents = float(lines[n]["cents"])
                     sums[PPA_PROFESSIONNEL if pro else PPA_AUTRES, person, k] += max(0.0, cents)
         i = stop
+    if not o[O_NEUTRALISATION_AUTO]:
+        for q in range(persons.shape[0]):
+            if int(persons[q]["interrompues"]) != 0:
+                for k in range(debut, fin):
+                    # R262-13: together, the other interrupted resources count beyond the amount for one person.
+                    sums[RSA_AUTRES, q, k] += max(0.0, sums[RSA_NEUTRALISABLE, q, k] - base)
     if o[O_NEGATIFS]:
         for q in range(persons.shape[0]):
             for k in range(debut, fin):
@@ -334,7 +354,7 @@ def additionner(sums, persons, lines, first, last, group, base, p, o):
 
 
 @rule
-def ranger(sums, person, k, nature, cents, sort, dons, base, o):
+def ranger(sums, person, k, nature, cents, sort, dons, o):
     """Put one amount where each benefit counts it."""
     kind = TRAITEMENT[nature]
     if kind == AUCUN or kind == 0:
@@ -350,11 +370,8 @@ def ranger(sums, person, k, nature, cents, sort, dons, base, o):
     if kind != PPA_SEULE and (kind != DONS or dons):
         if sort == COMPTEE:
             sums[RSA_AUTRES, person, k] += cents
-        elif sort == AU_DELA and o[O_NEUTRALISATION_AUTO]:
-            sums[RSA_NEUTRALISABLE, person, k] += cents
         elif sort == AU_DELA:
-            # R262-13: an interrupted resource of another kind counts beyond the amount for one person, each month.
-            sums[RSA_AUTRES, person, k] += max(0.0, cents - base)
+            sums[RSA_NEUTRALISABLE, person, k] += cents
     if kind == PROFESSIONNEL:
         sums[PPA_PROFESSIONNEL, person, k] += cents
     elif kind == AAH or (o[O_INVALIDITE] and (nature == 31 or nature == 32)):
@@ -366,6 +383,10 @@ def ranger(sums, person, k, nature, cents, sort, dons, base, o):
 @rule
 def annuels(sums, persons, lines, first, last, rsa_first, ppa_first, option_ca, p, o):
     """Yearly facts by month: capital (CASF R132-1, CSS L842-4 5°) and self-employment (R262-19, CSS R845-1, R845-2)."""
+    # D13: the quarter of the turnover is the reference quarter, or the last three months before the declaration.
+    rsa_chiffre, ppa_chiffre = rsa_first, ppa_first
+    if o[O_CHIFFRE_RECENT]:
+        rsa_chiffre = ppa_chiffre = 5
     for i in range(first, last):
         category = lines[i]["category"]
         if category < EPARGNE:
@@ -385,20 +406,22 @@ def annuels(sums, persons, lines, first, last, rsa_first, ppa_first, option_ca, 
             # One third of the quarter's turnover in each of its months.
             arretee = interrompue(persons[person], MICRO_ENTREPRISE) and not o[O_NEUTRALISATION_AUTO]
             for j in range(3):
-                if rsa_first <= k < rsa_first + 3 and not arretee:
+                if rsa_chiffre <= k < rsa_chiffre + 3 and not arretee:
                     sums[RSA_AUTRES, person, rsa_first + j] += cents * taux / 3.0
-                if ppa_first <= k < ppa_first + 3:
+                if ppa_chiffre <= k < ppa_chiffre + 3:
                     sums[PPA_PROFESSIONNEL, person, ppa_first + j] += cents * taux / 3.0
         elif category in (PROFIT, PROFIT_POSITIF):
-            chosen = (category == PROFIT_POSITIF) == (o[O_BENEFICE_POSITIF] != 0)
-            if chosen and not option_ca and not au_chiffre(lines, first, last, person, rsa_first, ppa_first):
-                arretee = interrompue(persons[person], NON_SALARIE) and not o[O_NEUTRALISATION_AUTO]
-                for j in range(WINDOW):
-                    # The profit of the shortcut is that of each month for the prime, of M for the RSA.
-                    if (k < 0 or k == WINDOW - 1) and not arretee:
-                        sums[RSA_AUTRES, person, j] += cents / 12.0
-                    if k < 0 or k == j:
-                        sums[PPA_PROFESSIONNEL, person, j] += cents / 12.0
+            if (category == PROFIT_POSITIF) != (o[O_BENEFICE_POSITIF] != 0) or option_ca:
+                continue
+            arretee = interrompue(persons[person], NON_SALARIE) and not o[O_NEUTRALISATION_AUTO]
+            rsa = not arretee and not au_chiffre(lines, first, last, person, rsa_chiffre)
+            ppa = not au_chiffre(lines, first, last, person, ppa_chiffre)
+            for j in range(WINDOW):
+                # The profit of the shortcut is that of each month for the prime, of M for the RSA.
+                if rsa and (k < 0 or k == WINDOW - 1):
+                    sums[RSA_AUTRES, person, j] += cents / 12.0
+                if ppa and (k < 0 or k == j):
+                    sums[PPA_PROFESSIONNEL, person, j] += cents / 12.0
         else:
             rente = cents * p[P.CAPITAL_EPARGNE, 3]
             if category == LIVRET_A and o[O_LIVRET]:
@@ -415,11 +438,11 @@ def annuels(sums, persons, lines, first, last, rsa_first, ppa_first, option_ca, 
 
 
 @rule
-def au_chiffre(lines, first, last, person, rsa_first, ppa_first):
+def au_chiffre(lines, first, last, person, quarter):
     """Whether the person declared turnover in the quarter: the profit of earlier years is then left aside."""
     for i in range(first, last):
         if lines[i]["person"] == person and lines[i]["category"] >= CA_VENTE:
-            if min(rsa_first, ppa_first) <= lines[i]["mois"] < max(rsa_first, ppa_first) + 3:
+            if quarter <= lines[i]["mois"] < quarter + 3:
                 return True
     return False
 
@@ -512,8 +535,12 @@ def majoration(foyer, persons, conjoint, a_charge, benjamin, declaration, k, p, 
     if a_charge == 0:
         return False
     month, debut = declaration - 8 + k, foyer["isolement_debut"]
-    duree = p[P.OF_ISOLEMENT_DUREE, 3] if o[O_ISOLEMENT_18] else p[P.ISOLEMENT_DUREE, 3]
-    return debut <= month < debut + duree or benjamin < 12 * p[P.ISOLEMENT_AGE, 3]
+    if o[O_ISOLEMENT_18]:
+        fin = debut + p[P.OF_ISOLEMENT_DUREE, 3]
+    else:
+        # Twelve months from the claim; each month after the sixth takes one away.
+        fin = debut + min(float(foyer["isolement_demande"]), p[P.ISOLEMENT_DELAI, 3]) + p[P.ISOLEMENT_DUREE, 3]
+    return debut <= month < fin or benjamin < 12 * p[P.ISOLEMENT_AGE, 3]
 
 
 @rule
@@ -589,15 +616,17 @@ def exclu_au_forfait(foyer, persons, sums, q, conjoint, candidats, benjamin, dec
 def prestations(versees, persons, exclus, benjamin, majoree, mayotte, k, p, o, j):
     """CASF R262-10-1 and R262-11, CSS R844-4 and R844-5: family benefits counted in the month they are received."""
     bmaf = p[P.BMAF, j]
-    total = du_mois(versees, AF, k) + du_mois(versees, PREPARE, k)
+    # Paid net of CRDS (doubt D9); the Aspa bears none.
+    brut = 1.0 / (1.0 - p[P.CRDS, j]) if o[O_PRESTATIONS_BRUTES] else 1.0
+    total = (du_mois(versees, AF, k) + du_mois(versees, PREPARE, k)) * brut
     total += du_mois(versees, ASPA, k)
-    ordinaire, hausse = du_mois(versees, CF, k), du_mois(versees, CF_MAJORATION, k)
+    ordinaire, hausse = du_mois(versees, CF, k) * brut, du_mois(versees, CF_MAJORATION, k) * brut
     if o[O_CF_EXCLUE]:
         hausse = 0.0
     elif not mayotte:
         hausse = min(hausse, max(0.0, p[P.CF_MAJORE, j] * bmaf - ordinaire))
     total += ordinaire + hausse
-    asf = du_mois(versees, ASF, k)
+    asf = du_mois(versees, ASF, k) * brut
     if not mayotte:
         plafond = 0.0
         for q in range(persons.shape[0]):
@@ -606,7 +635,7 @@ def prestations(versees, persons, exclus, benjamin, majoree, mayotte, k, p, o, j
                 plafond += (p[P.ASF_DEUX, j] if deux else p[P.ASF_UN, j]) * bmaf
         asf = min(asf, plafond)
     total += asf
-    paje = du_mois(versees, PAJE, k)
+    paje = du_mois(versees, PAJE, k) * brut
     if o[O_PAJE] and (benjamin == 0 or (majoree and benjamin <= p[P.PAJE_MOIS, 3])):
         paje = 0.0
     return total + paje
@@ -624,7 +653,16 @@ def conjoint_compte_rsa(persons, conjoint, p, o):
 
 
 @rule
-def condition_rsa(foyer, persons, conjoint, declaration, droit, majoree, p, o):
+def assez_age(person, declaration, p, o):
+    """CASF L262-4 1°, L262-7-1: 25 years at the examination, or 18 after two years of work in the last three."""
+    age = annees_au_premier(person, declaration)
+    if age >= p[P.RSA_AGE, 3]:
+        return True
+    return person["heures"] >= p[P.JEUNE_HEURES, 3] and age >= p[P.JEUNE_AGE, 3] + o[O_JEUNE_APRES]
+
+
+@rule
+def condition_rsa(foyer, persons, conjoint, declaration, majoree, p, o):
     """CASF L262-4, L262-7-1: age or child, residence, not a student nor on leave. 0 when open, else a reason."""
     demandeur = persons[0]
     if not residence(demandeur, majoree, p, o):
@@ -639,18 +677,16 @@ def condition_rsa(foyer, persons, conjoint, declaration, droit, majoree, p, o):
         return 2
     if flags & P_CONGE and not majoree:
         return 3
-    if annees_au_premier(demandeur, droit) >= p[P.RSA_AGE, 3]:
-        return 0
-    if conjoint >= 0 and annees_au_premier(persons[conjoint], droit) >= p[P.RSA_AGE, 3]:
-        return 0
     for q in range(persons.shape[0]):
         if persons[q]["role"] == ENFANT and est_a_charge(persons[q], declaration, 8, p, o):
             return 0
-        adulte = q == 0 or q == conjoint
-        if adulte and bit(persons[q]["grossesse"], 8) and (o[O_GROSSESSE] or conjoint < 0):
+        if q != 0 and q != conjoint:
+            continue
+        if bit(persons[q]["grossesse"], 8) and (o[O_GROSSESSE] or conjoint < 0):
             return 0
-        if adulte and persons[q]["heures"] >= p[P.JEUNE_HEURES, 3]:
-            if annees_au_premier(persons[q], droit) >= p[P.JEUNE_AGE, 3] + o[O_JEUNE_APRES]:
+        # A partner who is not counted (L262-5) does not open the right by age or work.
+        if q == 0 or conjoint_compte_rsa(persons, conjoint, p, o):
+            if assez_age(persons[q], declaration, p, o):
                 return 0
     return 4
 
@@ -685,7 +721,7 @@ def rsa_exact(foyer, persons, versees, sums, group, p, o, exclus, moyennes, trac
     """
     start, declaration = group["rsa_first"], group["declaration"]
     mayotte = int(foyer["flags"]) & F_MAYOTTE != 0 and o[O_MAYOTTE] != 0
-    base = p[P.RSA_BASE, 3] * (p[P.MAYOTTE_PART, 3] if mayotte else 1.0)
+    base = base_du_foyer(p[P.RSA_BASE, 3], mayotte, p, 3)
     conjoint = conjoint_de(persons)
     adultes = 2 if conjoint >= 0 and conjoint_compte_rsa(persons, conjoint, p, o) else 1
     for r in range(persons.shape[0]):
@@ -724,7 +760,7 @@ def rsa_exact(foyer, persons, versees, sums, group, p, o, exclus, moyennes, trac
                 mois = propres
         total += mois / 3.0
     total -= ressources_rsa(foyer, persons, sums, exclus, moyennes, conjoint, start, base, o, trace)
-    code = condition_rsa(foyer, persons, conjoint, declaration, group["droit"], majoree, p, o)
+    code = condition_rsa(foyer, persons, conjoint, declaration, majoree, p, o)
     if code == 0:
         if total <= SLACK:
             code = 20
@@ -770,10 +806,10 @@ def ressources_rsa(foyer, persons, sums, exclus, moyennes, conjoint, start, base
 
 
 @rule
-def professionnels(sums, r, k, p, j, o):
+def professionnels(sums, r, k, mayotte, p, j, o):
     """CSS R844-1, L842-8 and D843-4: work income of a person in a month; AAH counts from 29 hourly SMIC on."""
     revenu = sums[PPA_PAIE, r, k] + sums[PPA_PROFESSIONNEL, r, k]
-    if o[O_AAH] and sums[PPA_AAH, r, k] > 0 and revenu >= p[P.AAH_HEURES, j] * p[P.SMIC, j] - SLACK:
+    if o[O_AAH] and sums[PPA_AAH, r, k] > 0 and revenu >= p[P.AAH_HEURES, j] * smic_horaire(mayotte, p, j) - SLACK:
         revenu += sums[PPA_AAH, r, k]
     return revenu
 
@@ -792,22 +828,21 @@ def activite(persons, sums, group, conjoint, majoree, mayotte, p, o):
     if majoree and o[O_MAJORATION_OUVRE]:
         return True
     start = 5 if o[O_TROIS_DERNIERS] else group["ppa_first"]
-    droit = group["droit"]
     for r in range(persons.shape[0]):
         if r != 0 and r != conjoint:
             continue
         flags = int(persons[r]["flags"])
-        if annees_au_premier(persons[r], droit) < p[P.PPA_AGE, 3] or flags & P_DETACHE:
+        if annees_au_premier(persons[r], group["declaration"]) < p[P.PPA_AGE, 3] or flags & P_DETACHE:
             continue
         total, chaque = 0.0, True
         for j in range(3):
             colonne = 3 if o[O_TROIS_DERNIERS] else j
-            revenu = professionnels(sums, r, start + j, p, j, o)
+            revenu = professionnels(sums, r, start + j, mayotte, p, j, o)
             heures = p[P.ETUDIANT_PART, colonne] * p[P.ETUDIANT_HEURES, colonne]
             if mayotte:
                 heures = p[P.MAYOTTE_ETUDIANT, colonne]
             total += revenu
-            if revenu <= heures * p[P.SMIC, colonne] + SLACK:
+            if revenu <= heures * smic_horaire(mayotte, p, colonne) + SLACK:
                 chaque = False
         if chaque or (total > 0 and (majoree or flags & (P_ETUDIANT | P_APPRENTI | P_STAGIAIRE) == 0)):
             return True
@@ -815,7 +850,7 @@ def activite(persons, sums, group, conjoint, majoree, mayotte, p, o):
 
 
 @rule
-def conjoint_compte_ppa(persons, sums, conjoint, start, p, o):
+def conjoint_compte_ppa(persons, sums, conjoint, start, mayotte, p, o):
     """CSS L842-2: the partner counts when resident, and not on leave unless at work in the quarter."""
     if o[O_RESIDENCE_UN]:
         return True
@@ -825,7 +860,7 @@ def conjoint_compte_ppa(persons, sums, conjoint, start, p, o):
         return True
     travail = 0.0
     for j in range(3):
-        travail += professionnels(sums, conjoint, start + j, p, j, o)
+        travail += professionnels(sums, conjoint, start + j, mayotte, p, j, o)
     return travail > 0
 
 
@@ -848,8 +883,8 @@ def ppa_exacte(foyer, persons, versees, sums, group, p, o, exclus, moyennes, tra
     total, majoree = 0.0, False
     for j in range(3):
         k = start + j
-        base = p[P.PPA_BASE, j] * (p[P.MAYOTTE_PART, j] if mayotte else 1.0)
-        adultes = 2 if conjoint >= 0 and conjoint_compte_ppa(persons, sums, conjoint, start, p, o) else 1
+        base = base_du_foyer(p[P.PPA_BASE, j], mayotte, p, j)
+        adultes = 2 if conjoint >= 0 and conjoint_compte_ppa(persons, sums, conjoint, start, mayotte, p, o) else 1
         seuil = base if o[O_EXCLUSION] else p[P.RSA_BASE, j]
         a_charge, benjamin = compter_a_charge(
             foyer, exclus[j], persons, sums, conjoint, adultes, declaration, k, start, mayotte, seuil, moyennes, p, o, j
@@ -877,7 +912,7 @@ def ppa_exacte(foyer, persons, versees, sums, group, p, o, exclus, moyennes, tra
                 not o[O_EXCLUSION] and persons[r]["role"] >= ENFANT
             ):
                 continue
-            revenu = professionnels(sums, r, k, p, j, o)
+            revenu = professionnels(sums, r, k, mayotte, p, j, o)
             recu = sums[PPA_PAIE, r, k] + sums[PPA_PROFESSIONNEL, r, k] + sums[PPA_AAH, r, k] + sums[PPA_AUTRES, r, k]
             autres += recu - revenu
             travail += revenu
@@ -947,9 +982,8 @@ def calculer(foyers, all_persons, lines, groups, rsa_p, ppa_p, o, sums, versees,
         g = foyer["group"]
         group = groups[g]
         option_ca = int(foyer["flags"]) & F_OPTION_CA != 0
-        base = rsa_p[g, P.RSA_BASE, 3]
-        if int(foyer["flags"]) & F_MAYOTTE and o[O_MAYOTTE]:
-            base *= rsa_p[g, P.MAYOTTE_PART, 3]
+        mayotte = int(foyer["flags"]) & F_MAYOTTE != 0 and o[O_MAYOTTE] != 0
+        base = base_du_foyer(rsa_p[g, P.RSA_BASE, 3], mayotte, rsa_p[g], 3)
         additionner(sums, persons, lines, first, last, group, base, ppa_p[g], o)
         annuels(sums, persons, lines, first, last, group["rsa_first"], group["ppa_first"], option_ca, ppa_p[g], o)
         ranger_foyer(lines, first, last, versees)

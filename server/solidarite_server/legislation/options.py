@@ -54,9 +54,16 @@ class LegislationOptions:
     invalidite_professionnelle: bool = False
     """D6: so do invalidity pensions and work-accident annuities; abolished since 2018."""
     mayotte: bool = True
-    """D7: amounts and rules of Mayotte; without it, those of the métropole."""
+    """D7: amounts and rules of Mayotte, half of the métropole's and the bonus bounds of 2018; without it, those of the
+    métropole."""
+    dons_comptes: bool = False
+    """D8: gifts of relatives still count for the RSA after February 2025 (R262-11 keeps some); default, none does."""
+    prestations_brutes: bool = False
+    """D9: family benefits count gross of CRDS, what was paid being net; default, as paid."""
     crds: bool = True
     """D12: CRDS on the prime d'activité."""
+    chiffre_affaires_recent: bool = False
+    """D13: the quarter of the turnover of micro-entreprises stays M-3..M-1; default, the reference months."""
     clause_transition: bool = True
     """The lower mean of RSA resources at the first examination under M-4..M-2 (décret 2025-185)."""
     sanctions: bool = True
@@ -88,8 +95,8 @@ class LegislationOptions:
     """A partner who is a student counts in the RSA scale."""
     grossesse_ouvre_droit: bool = True
     """An expected child opens the RSA below 25 (L262-4 1°); otherwise only for a person alone."""
-    livret_a_a_son_taux: bool = False
-    """The livret A counts at its rate; otherwise as capital at 3 %."""
+    livret_a_a_son_taux: bool = True
+    """The livret A counts by the interest it produces; otherwise as capital without income, at 3 % (R132-1)."""
     benefice_dernier_positif: bool = False
     """Self-employed: last positive profit of the year, Y-1 and Y-2; otherwise last complete year."""
     capital_ppa_par_mois: bool = False
@@ -135,7 +142,6 @@ class LegislationOptions:
             residence_d_un_seul=True,
             conjoint_etudiant_compte=True,
             grossesse_ouvre_droit=False,
-            livret_a_a_son_taux=True,
             benefice_dernier_positif=True,
             capital_ppa_par_mois=True,
             maladie_selon_versements=True,

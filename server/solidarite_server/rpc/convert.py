@@ -308,6 +308,7 @@ def _membre(message: foyer_pb2.Membre, field: str, pseudonym: Callable[[str], by
                 day(entry.date_interruption, f"{field}.interruptions[{i}].date_interruption"),
                 entry.revenu_remplacement,
                 entry.demission_ecartee,
+                _optional(entry, "date_reprise", day, f"{field}.interruptions[{i}]"),
             )
             for i, entry in enumerate(message.interruptions)
         ),
@@ -360,6 +361,7 @@ def _membre_to_proto(value: dossier.Membre) -> foyer_pb2.Membre:
             date_interruption=day_to_proto(interruption.date_interruption),
             revenu_remplacement=interruption.revenu_remplacement,
             demission_ecartee=interruption.demission_ecartee,
+            date_reprise=_day_or_none(interruption.date_reprise),
         )
     for turnover in value.chiffre_affaires:
         message.chiffre_affaires.add(
