@@ -226,9 +226,10 @@ def read_latencies(url: str, persons: list[bytes], stop: threading.Event) -> lis
 
 def some_persons(url: str, key: Path) -> list[bytes]:
     """Pseudonyms of persons that the batches speak of."""
+    from solidarite_server.services import keyring
     from solidarite_server.services.pseudonym import HmacPseudonymizer
 
-    pseudonyms = HmacPseudonymizer(key.read_bytes())
+    pseudonyms = HmacPseudonymizer(keyring.load(key).base)
     persons = np.random.default_rng(0).integers(0, PERSONS, BATCH)
     return [pseudonyms.nir(str(nir)) for nir in (1_800_100_000_000 + persons * 3 % 99_999_999_999).tolist()]
 

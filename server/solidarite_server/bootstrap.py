@@ -20,15 +20,19 @@ from solidarite_server.domain.month import Month
 from solidarite_server.engine import warm_up
 from solidarite_server.legislation import Calendrier, LegislationOptions
 from solidarite_server.ports import Clock, Store
+from solidarite_server.rpc.identity import Door, IdentityInterceptor
 from solidarite_server.rpc.server import add_health, add_ports, add_reflection, new_server, set_serving
 from solidarite_server.rpc.servicers import Services, add_servicers
+from solidarite_server.services.audit import AuditTrail
 from solidarite_server.services.campaign import Progress, run_campaign
 from solidarite_server.services.clock import SystemClock
 from solidarite_server.services.declarations import DeclarationService
 from solidarite_server.services.foyers import FoyerService
 from solidarite_server.services.ingest import IngestService
-from solidarite_server.services.pseudonym import HmacPseudonymizer, load_or_create_key
-from solidarite_server.settings import Settings
+from solidarite_server.services.keyring import load_or_create
+from solidarite_server.services.pseudonym import HmacPseudonymizer
+from solidarite_server.services.tokens import TokenRules, TokenVerifier
+from solidarite_server.settings import NO_IDENTITY, Settings
 from solidarite_server.storage import is_postgres, open_store, sqlite_path
 
 
@@ -46,6 +50,7 @@ class RunningServer:
     _health: health.aio.HealthServicer
     _names: list[str]
     _ingest: IngestService
+    _trail: AuditTrail
     _store: Store
 
     async def stop(self, drain_seconds: float) -> None:
@@ -53,42 +58,46 @@ class RunningServer:
         await set_serving(self._health, self._names, serving=False)
         await self._server.stop(drain_seconds)
         self._ingest.close()
+        self._trail.close()
         self._store.close()
 
 
-def _key_file(settings: Settings) -> Path:
-    """Where the key of the pseudonyms is: beside a SQLite file unless told; servers that share a store share a file."""
-    if settings.pseudonym_key_file is not None:
-        return settings.pseudonym_key_file
-    if is_postgres(settings.store):
+def key_file(store: str, given: Path | None) -> Path:
+    """Where the keys of the pseudonyms are: beside a SQLite file unless told; servers of one store share a file."""
+    if given is not None:
+        return given
+    if is_postgres(store):
         raise ValueError("Avec PostgreSQL, la clé des pseudonymes se donne : SOLIDARITE_PSEUDONYM_KEY_FILE.")
-    path = sqlite_path(settings.store)
+    path = sqlite_path(store)
     return path.with_name(path.name + ".key")
 
 
 async def start_server(settings: Settings, clock: Clock | None = None) -> RunningServer:
     """Open the store and serve; SettingsError when the settings do not allow it. Tests give a clock of their own."""
+    clock = clock or SystemClock()
     try:
-        pseudonyms = HmacPseudonymizer(load_or_create_key(_key_file(settings)))
-        store = open_store(settings.store, clock=clock or SystemClock())
+        door = _door(settings, clock)
+        keys = load_or_create(key_file(settings.store, settings.pseudonym_key_file))
+        store = open_store(settings.store, clock=clock, keys=keys)
     except (ValueError, OSError) as error:
         raise SettingsError(str(error)) from error
-    clock = clock or SystemClock()
     warm_up()
     ingest = IngestService(store)
+    trail = AuditTrail(store)
     options = LegislationOptions(calendrier=Calendrier[settings.declaration_calendar])
     services = Services(
         store,
         ingest,
         FoyerService(store),
         DeclarationService(store, clock, options),
-        pseudonyms,
+        HmacPseudonymizer(keys.base),
+        trail,
         options,
         settings.batch_limit_records,
         settings.freshness_wait_seconds,
         partial(_run_campaign, store, settings, options),
     )
-    server = new_server(settings)
+    server = new_server(settings, IdentityInterceptor(door, trail, durable_reads=settings.audit_before_answer))
     names = add_servicers(server, services)
     health_servicer = add_health(server)
     if settings.reflection:
@@ -96,12 +105,26 @@ async def start_server(settings: Settings, clock: Clock | None = None) -> Runnin
     try:
         addresses = add_ports(server, settings)
     except ValueError as error:
+        trail.close()
         ingest.close()
         store.close()
         raise SettingsError(str(error)) from error
     await server.start()
     await set_serving(health_servicer, names, serving=True)
-    return RunningServer(addresses[0], addresses[1:], server, health_servicer, names, ingest, store)
+    return RunningServer(addresses[0], addresses[1:], server, health_servicer, names, ingest, trail, store)
+
+
+def _door(settings: Settings, clock: Clock) -> Door:
+    verifier = None
+    if settings.token_keys_file is not None:
+        rules = TokenRules(
+            settings.token_issuer,
+            settings.token_audience,
+            settings.token_leeway_seconds,
+            settings.token_lifetime_seconds,
+        )
+        verifier = TokenVerifier(settings.token_keys_file, rules, clock)
+    return Door(verifier, open_to_all=not settings.asks_for_identities)
 
 
 def _run_campaign(
@@ -142,6 +165,8 @@ async def serve(settings: Settings, ready: asyncio.Future[str] | None = None) ->
     else:
         where = " et ".join([running.address, *running.other_addresses])
         print(f"Serveur prêt sur {where} (magasin {store_name(settings.store)}).", flush=True)
+        if not settings.asks_for_identities:
+            print(NO_IDENTITY, flush=True)
     orphaned = asyncio.create_task(_orphaned(settings.supervisor, stop))
     try:
         with _gateway(settings, running.address):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the server's verbs to the command."""
-    from solidarite_server import cli_campaign
+    from solidarite_server import cli_auth, cli_campaign
     from solidarite_server.cli_compute import compute
     from solidarite_server.cli_demo import demo
     from solidarite_server.cli_gateway import gateway
@@ -39,6 +39,7 @@ def register(app: typer.Typer) -> None:
     store.command("migrate")(migrate)
     app.add_typer(store, name="store")
     cli_campaign.register(app)
+    cli_auth.register(app)
 
 
 def _month(text: str) -> Month:
@@ -103,10 +104,13 @@ def _serve_alone(settings: Settings) -> int:
 
 
 def _serve_together(settings: Settings) -> int:
+    from solidarite_server.settings import NO_IDENTITY
     from solidarite_server.supervisor import Supervisor
 
     def announce(address: str) -> None:
         typer.echo(f"Serveur prêt sur {address} ({settings.workers} processus).")
+        if not settings.asks_for_identities:
+            typer.echo(NO_IDENTITY)
 
     try:
         return Supervisor(settings, announce).run()

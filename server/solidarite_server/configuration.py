@@ -17,7 +17,7 @@ from solidarite_server.settings import CONFIG_VARIABLE, PREFIX, Settings
 
 # Variables of the client's verbs and of the tools beside the server: known, and not settings.
 OTHER_VARIABLES = frozenset(
-    {"CONFIG", "DEBUG", "SERVER", "SOURCE", "SPOOL", "TLS_CA", "TLS_CERT", "TLS_KEY", "TOKEN_FILE"}
+    {"AUTH_DIR", "CONFIG", "DEBUG", "SERVER", "SOURCE", "SPOOL", "TLS_CA", "TLS_CERT", "TLS_KEY", "TOKEN_FILE"}
 )
 _PASSWORD = re.compile(r"(?<=://)([^/@]*?):[^/@]*@")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -234,11 +234,55 @@ class CampaignStore(Protocol):
         ...
 
 
-class AuditLog(Protocol):
-    """Who read or changed what about whom, and why; each line chained to the one before."""
+@dataclass(frozen=True, slots=True)
+class AuditLine:
+    """Who read or changed what, about whom, and why."""
 
-    def write(self, actor: str, action: str, subject: str, purpose: str) -> None:
-        """Add a line durably. `subject` is a pseudonym or a dossier number, never a NIR."""
+    actor: str
+    action: str
+    subject: str
+    """A dossier number, or the trace of a pseudonym; never a NIR."""
+    purpose: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAuditLine:
+    """A line of the trail, with the hash that chains it to the one before."""
+
+    number: int
+    at_us: int
+    actor: str
+    action: str
+    subject: str
+    purpose: str
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AuditAnchor:
+    """Where the trail ended at some time: kept elsewhere, it shows that the trail was not put back or written anew."""
+
+    number: int
+    hash: bytes
+
+
+class AuditLog(Protocol):
+    """The audit trail, append-only; each line chained to the one before."""
+
+    def write_audit(self, lines: Sequence[AuditLine]) -> None:
+        """Add lines durably, all or none."""
+        ...
+
+    def audit_lines(self, after: int = 0) -> Iterator[StoredAuditLine]:
+        """The lines after a number, oldest first."""
+        ...
+
+    def audit_anchor(self) -> AuditAnchor:
+        """Where the trail ends now."""
+        ...
+
+    def verify_audit(self, anchor: AuditAnchor | None = None) -> list[str]:
+        """What is wrong with the trail, in French; empty when nothing is. Its seal is checked when keys were given."""
         ...
 
 

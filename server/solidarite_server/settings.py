@@ -15,6 +15,11 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 PREFIX = "SOLIDARITE_"
 CONFIG_VARIABLE = "SOLIDARITE_CONFIG"
+NO_IDENTITY = (
+    "Aucune identité n'est exigée : tout appelant peut tout lire et tout modifier (développement). "
+    "« solidarite auth init » crée des identités."
+)
+"""What a server that asks for no identity says when it starts."""
 
 
 class Settings(BaseSettings):
@@ -48,6 +53,20 @@ class Settings(BaseSettings):
     """Clé privée de ce certificat, en PEM, sans mot de passe ; relue avec lui."""
     tls_client_ca_file: Path | None = None
     """Autorités des certificats des sources, en PEM. Donné : `listen` n'accepte que qui en montre un (mTLS)."""
+    allow_anonymous: bool = False
+    """Servir sans identité au-delà de la machine : seulement sur un réseau d'essai, sans donnée réelle."""
+    token_keys_file: Path | None = None
+    """Clés publiques des jetons (JWK Set), relues quand elles changent. Données : tout appel demande une identité."""
+    token_issuer: str = "solidarite-auth"  # noqa: S105 - public
+    """Émetteur attendu des jetons (`iss`)."""
+    token_audience: str = "solidarite"  # noqa: S105 - public
+    """Destinataire attendu des jetons (`aud`)."""
+    token_leeway_seconds: int = Field(default=30, ge=0, le=300)
+    """Écart d'horloge toléré entre l'émetteur des jetons et ce serveur."""
+    token_lifetime_seconds: int = Field(default=43_200, ge=60, le=86_400)
+    """Durée de validité au-delà de laquelle un jeton est refusé, même signé."""
+    audit_before_answer: bool = False
+    """Attendre que la trace d'une lecture soit durable avant de répondre ; une modification attend toujours."""
     declaration_calendar: Literal["MOIS_ENTIER", "JOUR_25", "LIBRE"] = "MOIS_ENTIER"
     """Quand la déclaration du mois M se dépose : tout M, jusqu'au 25, ou n'importe quand (pour simuler)."""
     reflection: bool = True
@@ -86,6 +105,11 @@ class Settings(BaseSettings):
     """Qui n'a pas fini d'ouvrir sa connexion dans ce temps est déconnecté."""
     freshness_wait_seconds: float = Field(default=2.0, ge=0, le=60)
     """Temps pendant lequel une lecture attend l'écriture que son jeton désigne."""
+
+    @property
+    def asks_for_identities(self) -> bool:
+        """Whether callers need a token or a certificate; otherwise everybody on this machine may do everything."""
+        return self.token_keys_file is not None or self.tls_client_ca_file is not None
 
     @classmethod
     def settings_customise_sources(

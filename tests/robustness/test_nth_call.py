@@ -104,7 +104,7 @@ def test_a_commit_that_fails_at_any_statement_keeps_nothing_and_the_next_one_suc
             break
     assert place > 10
     assert store.check() == []
-    assert store.broken_audit_line() is None
+    assert store.verify_audit() == []
 
 
 @pytest.mark.parametrize("error", ERRORS)

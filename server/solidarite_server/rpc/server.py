@@ -9,6 +9,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from solidarite_server.rpc.identity import IdentityInterceptor
 from solidarite_server.rpc.interceptors import ErrorInterceptor
 from solidarite_server.rpc.tls import TlsFiles
 from solidarite_server.settings import Settings
@@ -40,10 +41,10 @@ def is_loopback(address: str) -> bool:
         return address.startswith("unix:")
 
 
-def new_server(settings: Settings) -> grpc.aio.Server:
-    """A server with our limits and the outermost interceptor; servicers and ports come next."""
+def new_server(settings: Settings, identities: IdentityInterceptor) -> grpc.aio.Server:
+    """A server with our limits and interceptors, errors outermost; servicers and ports come next."""
     return grpc.aio.server(
-        interceptors=[ErrorInterceptor()],
+        interceptors=[ErrorInterceptor(), identities],
         options=server_options(settings),
         maximum_concurrent_rpcs=settings.concurrent_calls,
     )
@@ -83,6 +84,11 @@ def add_ports(server: grpc.aio.Server, settings: Settings) -> list[str]:
     if settings.listen_portals and certificate is None:
         raise AddressError(
             "L'adresse des portails (listen_portals) demande TLS : tls_certificate_file et tls_key_file."
+        )
+    if not settings.asks_for_identities and not settings.allow_anonymous and not is_loopback(settings.listen):
+        raise AddressError(
+            "Sans identités, le serveur n'écoute que la machine elle-même (127.0.0.1). Donnez les clés des jetons "
+            "(token_keys_file) ou l'autorité des sources (tls_client_ca_file) ; « solidarite auth init » les crée."
         )
     if certificate is None or key is None:
         if not is_loopback(settings.listen) and not settings.allow_plaintext:

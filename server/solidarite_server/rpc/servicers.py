@@ -29,9 +29,11 @@ from solidarite_server.domain.nir import is_valid_nir
 from solidarite_server.engine import columns_from, compute_columns
 from solidarite_server.engine.columns import Case
 from solidarite_server.legislation import LegislationOptions
-from solidarite_server.ports import BatchOutcome, Store
+from solidarite_server.ports import AuditLine, BatchOutcome, Store
 from solidarite_server.rpc import convert, convert_declarations, convert_records
 from solidarite_server.rpc.freshness import token, wait_for
+from solidarite_server.rpc.identity import caller, written
+from solidarite_server.services.audit import AuditTrail
 from solidarite_server.services.campaign import Progress, campaign_progress
 from solidarite_server.services.controls import ControlTotal, run_controls, totals_of
 from solidarite_server.services.declarations import DeclarationService
@@ -64,6 +66,7 @@ class Services:
     foyers: FoyerService
     declarations: DeclarationService
     pseudonyms: HmacPseudonymizer
+    trail: AuditTrail
     options: LegislationOptions
     batch_limit_records: int
     freshness_wait_seconds: float
@@ -118,15 +121,21 @@ class ResourceRecordServicer(resource_record_pb2_grpc.ResourceRecordServiceServi
         self, request: resource_record_pb2.ListResourceRecordsRequest, context: Context
     ) -> resource_record_pb2.ListResourceRecordsResponse:
         person = self._person(request)
+        identity = caller()
+        line = AuditLine(
+            identity.actor,
+            "LIST_RECORDS",
+            self._services.pseudonyms.trace(person),
+            identity.purpose or "consultation",
+        )
+        await written(self._services.trail, line, durable=True)
         first = convert.month(getattr(request, "from"), "from") if request.HasField("from") else None
         last = convert.month(request.to, "to") if request.HasField("to") else None
         known_at = convert.instant_us(request.known_at) if request.HasField("known_at") else None
         await wait_for(self._services.store, request.at_least_as_fresh, self._services.freshness_wait_seconds)
         months = held_months(
             self._services.store,
-            self._services.store,
             person,
-            actor="rpc",
             first=first,
             last=last,
             known_at_us=known_at,
@@ -223,7 +232,6 @@ class FoyerServicer(foyer_pb2_grpc.FoyerServiceServicer):
     ) -> foyer_pb2.GetFoyerResponse:
         known_at = convert.instant_us(request.known_at) if request.HasField("known_at") else None
         foyer, since = self._services.foyers.get(request.numero_allocataire, known_at_us=known_at)
-        self._services.store.write("rpc", "GET_FOYER", request.numero_allocataire, "consultation")
         return foyer_pb2.GetFoyerResponse(foyer=convert.foyer_to_proto(foyer), known_at=convert.instant_to_proto(since))
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hmac
-import os
-import secrets
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from solidarite_server.services.keyring import MIN_KEY_BYTES
+
 _BYTES = 16
-_NIR, _NTT = b"nir:", b"ntt:"
-MIN_KEY_BYTES = 32
+_NIR, _NTT, _TRACE = b"nir:", b"ntt:", b"trace:"
 
 
 class HmacPseudonymizer:
@@ -42,19 +40,9 @@ class HmacPseudonymizer:
             digests.append(digest)
         return np.frombuffer(b"".join(digests), "V16")
 
+    def trace(self, person: bytes) -> str:
+        """How the audit trail names a person: another digest, so that the trail does not lead to the records."""
+        return self._digest(_TRACE + person).hex()
+
     def _digest(self, data: bytes) -> bytes:
         return hmac.digest(self._key, data, "sha256")[:_BYTES]
-
-
-def load_or_create_key(path: Path) -> bytes:
-    """Read the key file, or make it once, readable by its owner only."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        key = secrets.token_bytes(MIN_KEY_BYTES)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(key)
-            file.flush()
-            os.fsync(file.fileno())
-        return key

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from solidarite_server.domain.month import Month
 from solidarite_server.domain.record import StoredRecord
-from solidarite_server.ports import AuditLog, RecordStore
+from solidarite_server.ports import RecordStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,17 +21,14 @@ class HeldMonth:
 
 def held_months(
     store: RecordStore,
-    audit: AuditLog,
     person: bytes,
     *,
-    actor: str,
     first: Month | None,
     last: Month | None,
     known_at_us: int | None,
     include_superseded: bool,
 ) -> list[HeldMonth]:
-    """Months with at least one record, oldest first. The read leaves an audit line."""
-    audit.write(actor, "LIST_RECORDS", person.hex(), "consultation")
+    """Months with at least one record, oldest first."""
     by_month: dict[Month, list[StoredRecord]] = {}
     for stored in store.records_of([person], first, last, known_at_us=known_at_us):
         if stored.effective or include_superseded:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from solidarite_server.ports import Clock, Store
+from solidarite_server.services.keyring import Keyring
 from solidarite_server.storage.migrate import SchemaError
 from solidarite_server.storage.sqlite import SqliteStore
 
@@ -26,8 +27,11 @@ def sqlite_path(url: str) -> Path:
     return Path(url.removeprefix(_SQLITE))
 
 
-def open_store(url: str, *, clock: Clock) -> Store:
-    """Open a store, creating or migrating it as needed; ValueError (in French) for an address of another kind."""
+def open_store(url: str, *, clock: Clock, keys: Keyring | None = None) -> Store:
+    """Open a store, creating or migrating it as needed; ValueError (in French) for an address of another kind.
+
+    Without `keys` nothing can seal the audit trail.
+    """
     if is_postgres(url):
         try:
             from solidarite_server.storage.postgres import PostgresStore
@@ -35,12 +39,12 @@ def open_store(url: str, *, clock: Clock) -> Store:
             raise ValueError(
                 "PostgreSQL demande l'extra « postgres » : pip install solidarite-source[postgres]"
             ) from None
-        return PostgresStore(url, clock=clock)
-    return SqliteStore(sqlite_path(url), clock=clock)
+        return PostgresStore(url, clock=clock, keys=keys)
+    return SqliteStore(sqlite_path(url), clock=clock, keys=keys)
 
 
-def open_existing(url: str, *, clock: Clock) -> Store:
+def open_existing(url: str, *, clock: Clock, keys: Keyring | None = None) -> Store:
     """Open a store that is there already; ValueError (in French) when it is not."""
     if not is_postgres(url) and not sqlite_path(url).exists():
         raise ValueError(f"{sqlite_path(url).name} n'existe pas.")
-    return open_store(url, clock=clock)
+    return open_store(url, clock=clock, keys=keys)

@@ -18,6 +18,7 @@ import psycopg
 from solidarite_server.domain.errors import StoreUnavailable
 from solidarite_server.ports import Batch, BatchOutcome, Clock
 from solidarite_server.record_columns import CONTENT_DTYPE, RECORD_DTYPE, contents_of
+from solidarite_server.services.keyring import Keyring
 from solidarite_server.storage.migrate import migrate
 from solidarite_server.storage.sql import Commit, Row, Session, SqlStore, only
 from solidarite_server.storage.versions import classified, outcomes
@@ -75,9 +76,9 @@ class _PostgresSession:
 class PostgresStore(SqlStore):
     """Implements `ports.Store` on a PostgreSQL database that several servers may share."""
 
-    def __init__(self, url: str, *, clock: Clock) -> None:
+    def __init__(self, url: str, *, clock: Clock, keys: Keyring | None = None) -> None:
         """Raises StoreUnavailable when it does not answer or is not durable, SchemaError for another schema."""
-        super().__init__()
+        super().__init__(keys)
         self._url = url
         self._clock = clock
         self._local = threading.local()

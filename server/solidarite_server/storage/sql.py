@@ -6,10 +6,9 @@ have a sequence and an instant that only grow, and what is read as known at an i
 
 from __future__ import annotations
 
-import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
@@ -17,16 +16,21 @@ from solidarite_server.domain.errors import Reason, RequestReplayed, StaleEtag, 
 from solidarite_server.domain.month import Month
 from solidarite_server.domain.record import StoredRecord
 from solidarite_server.ports import (
+    AuditAnchor,
+    AuditLine,
     Batch,
     BatchOutcome,
     CampaignBlock,
     CampaignRow,
     Refusal,
+    StoredAuditLine,
     StoredCampaign,
     StoredEvent,
     StoredFoyer,
 )
 from solidarite_server.record_columns import record_from
+from solidarite_server.services.keyring import Keyring
+from solidarite_server.storage import audit
 from solidarite_server.storage.versions import Version, documents_of, told
 
 FOREVER = 1 << 62
@@ -63,8 +67,10 @@ class Commit(NamedTuple):
 class SqlStore(ABC):
     """Implements `ports.Store` but for connections and the bulk of records."""
 
-    def __init__(self) -> None:
+    def __init__(self, keys: Keyring | None) -> None:
         self._names: dict[int, str] = {}
+        self._keys = keys
+        self._audit_key = None if keys is None else keys.audit_key
 
     # What an engine brings
 
@@ -310,31 +316,28 @@ class SqlStore(ABC):
 
     # Audit
 
-    def write(self, actor: str, action: str, subject: str, purpose: str) -> None:
-        """Add an audit line durably, chained to the one before."""
-        with self._transaction() as commit:
-            last = commit.session.rows("SELECT id, hash FROM audit ORDER BY id DESC LIMIT 1")
-            number, before = last[0] if last else (0, b"")
-            digest = audit_hash(before, commit.now_us, actor, action, subject, purpose)
-            commit.session.run(
-                "INSERT INTO audit (id, at_us, actor, action, subject, purpose, hash) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (number + 1, commit.now_us, actor, action, subject, purpose, digest),
-            )
+    def write_audit(self, lines: Sequence[AuditLine]) -> None:
+        """Add audit lines durably, each chained to the one before."""
+        if lines:
+            with self._transaction() as commit:
+                audit.append(commit, lines, self._audit_key)
 
-    def broken_audit_line(self) -> int | None:
-        """The first line that does not follow from the one before, or None when the chain holds."""
-        before = b""
-        query = "SELECT id, at_us, actor, action, subject, purpose, hash FROM audit ORDER BY id"
-        for place, (number, *line, digest) in enumerate(self._reading().rows(query), start=1):
-            if number != place or audit_hash(before, *line) != digest:
-                return place
-            before = digest
-        return None
+    def audit_lines(self, after: int = 0) -> Iterator[StoredAuditLine]:
+        """The lines after a number, oldest first."""
+        return audit.walk(self._reading(), after)
+
+    def audit_anchor(self) -> AuditAnchor:
+        """Where the trail ends now."""
+        return audit.anchor_of(self._reading())
+
+    def verify_audit(self, anchor: AuditAnchor | None = None) -> list[str]:
+        """What is wrong with the trail, in French; empty when nothing is."""
+        with self._snapshot() as session:
+            return audit.verify(session, self._audit_key, anchor)
 
     def check(self) -> list[str]:
         """What is wrong with the store, in French; empty when nothing is."""
-        broken = self.broken_audit_line()
-        return [] if broken is None else [f"La chaîne d'audit est rompue à la ligne {broken}."]
+        return self.verify_audit()
 
 
 def only(rows: Sequence[Row]) -> Row:
@@ -399,12 +402,3 @@ def _sealed(
         (source, document): int(session.rows(query, (numbers[source], document, horizon))[0][0])
         for source, document in documents_of(versions)
     }
-
-
-def audit_hash(before: bytes, at_us: int, actor: str, action: str, subject: str, purpose: str) -> bytes:
-    """The hash of an audit line, which covers that of the line before."""
-    digest = hashlib.sha256(before)
-    for part in (str(at_us), actor, action, subject, purpose):
-        data = part.encode()
-        digest.update(len(data).to_bytes(4, "big") + data)
-    return digest.digest()

@@ -20,6 +20,7 @@ import numpy as np
 from solidarite_server.domain.errors import StoreUnavailable
 from solidarite_server.ports import Batch, BatchOutcome, Clock
 from solidarite_server.record_columns import RECORD_DTYPE, contents_of
+from solidarite_server.services.keyring import Keyring
 from solidarite_server.storage.migrate import migrate
 from solidarite_server.storage.runs import CONTENT_BYTES, RUN_ROW, RunRows, Runs
 from solidarite_server.storage.sql import Commit, Row, Session, SqlStore, only
@@ -64,8 +65,8 @@ def _unavailable() -> StoreUnavailable:
 class SqliteStore(SqlStore):
     """Implements `ports.Store` on one file."""
 
-    def __init__(self, path: Path, *, clock: Clock) -> None:
-        super().__init__()
+    def __init__(self, path: Path, *, clock: Clock, keys: Keyring | None = None) -> None:
+        super().__init__(keys)
         self._path = path
         self._clock = clock
         self._local = threading.local()

@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 )
 from solidarite_server.domain.errors import Reason, RequestReplayed, StaleEtag
 from solidarite_server.domain.record import DocumentRef, Mode
-from solidarite_server.ports import Batch, BatchOutcome, CampaignBlock, CampaignRow, Seal, Store
+from solidarite_server.ports import AuditLine, Batch, BatchOutcome, CampaignBlock, CampaignRow, Seal, Store
 from solidarite_server.record_columns import RecordColumns, columns_of
 from solidarite_server.services.ingest import IngestService
 from solidarite_server.storage import SchemaError
@@ -153,8 +153,7 @@ def test_a_request_is_repeatable_and_an_old_etag_is_refused(store: Store):
     ],
 )
 def test_a_changed_dropped_or_moved_audit_line_is_detected(tamper: str, store: SqlStore):
-    for subject in "abc":
-        store.write("agent", "READ", subject, "test")
+    store.write_audit([AuditLine("agent", "READ", subject, "test") for subject in "abc"])
     assert store.check() == []
     store._reading().run(tamper)
     assert store.check() == ["La chaîne d'audit est rompue à la ligne 2."]

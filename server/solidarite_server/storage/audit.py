@@ -1,0 +1,124 @@
+"""The audit trail in a store: each line's hash covers the one before, and a sealed head says where the chain ends.
+
+Hashes alone would let somebody who writes in the store cut the end off, or write the whole chain anew. The head is
+sealed with a key that is not in the store. A store put back as it was at an earlier time is only seen by an *anchor*:
+the head as it was exported, and kept elsewhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from solidarite_server.ports import AuditAnchor, AuditLine, StoredAuditLine
+
+if TYPE_CHECKING:
+    from solidarite_server.storage.sql import Commit, Session
+
+_PAGE = 10_000
+_COLUMNS = "id, at_us, actor, action, subject, purpose, hash"
+
+
+class _Head(NamedTuple):
+    first: int
+    """Number of the first line kept: earlier ones were removed at the end of their retention."""
+    before: bytes
+    """Hash of the line before it."""
+    last: int
+    """Number of the last line; first − 1 when there is none."""
+    hash: bytes
+    seal: bytes
+
+
+def append(commit: Commit, lines: Sequence[AuditLine], key: bytes | None) -> None:
+    """Add lines to the chain, and seal its end."""
+    head = _head(commit.session)
+    number, before, rows = head.last, head.hash, []
+    for line in lines:
+        number += 1
+        before = _hash(before, commit.now_us, line.actor, line.action, line.subject, line.purpose)
+        rows.append((number, commit.now_us, line.actor, line.action, line.subject, line.purpose, before))
+    commit.session.many(f"INSERT INTO audit ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", rows)  # noqa: S608
+    _put(commit.session, head._replace(last=number, hash=before), key)
+
+
+def purge(commit: Commit, before_us: int, key: bytes | None) -> int:
+    """Remove the lines older than an instant; the chain goes on from the first one kept."""
+    head = _head(commit.session)
+    found = commit.session.rows("SELECT max(id) FROM audit WHERE at_us < ?", (before_us,))
+    last = found[0][0]
+    if last is None or last < head.first:
+        return 0
+    ((digest,),) = commit.session.rows("SELECT hash FROM audit WHERE id = ?", (last,))
+    commit.session.run("DELETE FROM audit WHERE id <= ?", (last,))
+    _put(commit.session, head._replace(first=last + 1, before=digest), key)
+    return int(last) - head.first + 1
+
+
+def verify(session: Session, key: bytes | None, anchor: AuditAnchor | None) -> list[str]:
+    """What is wrong with the chain, in French; empty when nothing is."""
+    head = _head(session)
+    number, before = head.first - 1, head.before
+    for line in walk(session, 0):
+        number += 1
+        expected = _hash(before, line.at_us, line.actor, line.action, line.subject, line.purpose)
+        if line.number != number or line.hash != expected:
+            return [f"La chaîne d'audit est rompue à la ligne {number}."]
+        if anchor is not None and anchor.number == number and anchor.hash != line.hash:
+            return [f"La ligne d'audit {number} n'est pas celle de l'ancre : la chaîne a été récrite."]
+        before = line.hash
+    if (number, before) != (head.last, head.hash):
+        return [f"La chaîne d'audit est rompue à la ligne {min(number, head.last) + 1} : sa fin manque ou a changé."]
+    if key is not None and not hmac.compare_digest(head.seal, _seal(key, head)):
+        return ["La fin de la chaîne d'audit ne porte pas le sceau de cette clé."]
+    if anchor is not None and anchor.number > head.last:
+        return [f"La chaîne d'audit s'arrête à la ligne {head.last}, avant l'ancre ({anchor.number})."]
+    return []
+
+
+def anchor_of(session: Session) -> AuditAnchor:
+    """Where the chain ends now."""
+    head = _head(session)
+    return AuditAnchor(head.last, head.hash)
+
+
+def walk(session: Session, after: int) -> Iterator[StoredAuditLine]:
+    """The lines after a number, oldest first, a page at a time."""
+    while True:
+        rows = session.rows(f"SELECT {_COLUMNS} FROM audit WHERE id > ? ORDER BY id LIMIT {_PAGE}", (after,))  # noqa: S608
+        for row in rows:
+            yield StoredAuditLine(*row)
+        if len(rows) < _PAGE:
+            return
+        after = rows[-1][0]
+
+
+def _head(session: Session) -> _Head:
+    rows = session.rows("SELECT first, before, last, hash, seal FROM audit_head")
+    # Without its head the chain cannot be trusted: it is told broken, never begun again.
+    return _Head(*rows[0]) if rows else _Head(1, b"", -1, b"", b"")
+
+
+def _put(session: Session, head: _Head, key: bytes | None) -> None:
+    seal = b"" if key is None else _seal(key, head)
+    session.run(
+        "UPDATE audit_head SET first = ?, before = ?, last = ?, hash = ?, seal = ?",
+        (head.first, head.before, head.last, head.hash, seal),
+    )
+
+
+def _seal(key: bytes, head: _Head) -> bytes:
+    digest = hmac.new(key, digestmod="sha256")
+    for part in (str(head.first).encode(), head.before, str(head.last).encode(), head.hash):
+        digest.update(len(part).to_bytes(4, "big") + part)
+    return digest.digest()
+
+
+def _hash(before: bytes, at_us: int, actor: str, action: str, subject: str, purpose: str) -> bytes:
+    digest = hashlib.sha256(before)
+    for part in (str(at_us), actor, action, subject, purpose):
+        data = part.encode()
+        digest.update(len(data).to_bytes(4, "big") + data)
+    return digest.digest()
