@@ -129,7 +129,7 @@ def _groups(examen: Examen) -> npt.NDArray[np.void]:
     rows = []
     for regime in Regime:
         rsa, ppa = examen.shifts(regime)
-        gifts = int(examen.mois_declaration < _CAF_DEBUT)
+        gifts = int(examen.mois_declaration < _CAF_DEBUT or examen.options.dons_comptes)
         rows.append((examen.mois_droit.index, examen.mois_declaration.index, 6 - rsa, 6 - ppa, gifts))
     return np.array(rows, GROUP_DTYPE)
 

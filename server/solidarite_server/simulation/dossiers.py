@@ -117,7 +117,7 @@ def _born(months: int, day: int) -> date:
 def _adult(block: Block, row: int, amounts: Ressources, examen: Examen, pseudonym: bytes | None, known: bool) -> Membre:
     a = block.adultes
     permit, ended, leave = int(a.titre_annees[row]), int(a.interrompu[row]), int(a.arret[row])
-    right = examen.mois_droit.first_day
+    day = examen.mois_declaration.first_day
     micro = RegimeNonSalarie(int(a.regime_micro[row])) if a.regime_micro[row] else None
     profit = int(a.benefice[row])
     return Membre(
@@ -127,9 +127,7 @@ def _adult(block: Block, row: int, amounts: Ressources, examen: Examen, pseudony
         pseudonym,
         nir_certifie=known,
         nationalite=Nationalite(int(a.nationalite[row])),
-        titre_sejour_depuis=date(right.year - permit, right.month, 1)
-        if a.nationalite[row] == Nationalite.AUTRE
-        else None,
+        titre_sejour_depuis=date(day.year - permit, day.month, 1) if a.nationalite[row] == Nationalite.AUTRE else None,
         statuts=(PeriodeStatut(Statut.ETUDIANT, date(2015, 1, 1)),) if a.activite[row] == ETUDIANT else (),
         date_arret_travail=Month.from_index(leave).first_day if leave else None,
         interruptions=(InterruptionCertaine(NatureRessource.SALAIRE, Month.from_index(ended).first_day),)
