@@ -1,7 +1,8 @@
 """Generate the stubs of the contract beside their sources, or check that they are up to date.
 
-python proto/generate.py           # writes
-python proto/generate.py --check   # exits 1 when a file would change
+python proto/generate.py                        # writes
+python proto/generate.py --check                # exits 1 when a file would change
+python proto/generate.py --typescript [--check] # the same for client/web/src/gen, after `npm ci` there
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 SOURCES = sorted((ROOT / "solidarite" / "v1").glob("*.proto"))
+TYPESCRIPT = ROOT.parent / "client" / "web"
 GENERATED = ("*_pb2.py", "*_pb2.pyi", "*_pb2_grpc.py", "*_pb2_grpc.pyi")
 
 
@@ -49,10 +52,32 @@ def image(path: Path) -> None:
     protoc("--include_imports", "--include_source_info", f"--descriptor_set_out={path}", *names)
 
 
-def stale(target: Path) -> list[str]:
-    """Names of the stubs that differ from what `target` holds."""
-    folder, fresh = ROOT / "solidarite" / "v1", target / "solidarite" / "v1"
-    names = {path.name for where in (folder, fresh) for pattern in GENERATED for path in where.glob(pattern)}
+def generate_typescript(target: Path) -> None:
+    """Write the TypeScript of the contract and of the details of errors below `target`."""
+    ours = [str(source.relative_to(ROOT)) for source in SOURCES]
+    # Browsers call by gRPC-Web: the HTTP paths of the contract would only weigh.
+    _buf_generate(target, ours, ["--include_source_info"], ["--exclude-type", "google.api.http"])
+    _buf_generate(target, ["google/rpc/error_details.proto"], [], [])  # not ours: without its comments
+
+
+def _buf_generate(target: Path, names: list[str], image_options: list[str], buf_options: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        image = f"{folder}/contract.binpb"
+        protoc("--include_imports", *image_options, f"--descriptor_set_out={image}", *names)
+        paths = [argument for name in names for argument in ("--path", name)]
+        buf, template = Path(sys.executable).with_name("buf"), TYPESCRIPT / "buf.gen.yaml"
+        command = [buf, "generate", image, "--template", template, "--output", target, *paths, *buf_options]
+        subprocess.run(command, check=True, cwd=ROOT.parent)
+
+
+def stale(folder: Path, fresh: Path, patterns: Sequence[str]) -> list[str]:
+    """Names of the generated files below `folder` that differ from what `fresh` holds."""
+    names = {
+        str(path.relative_to(where))
+        for where in (folder, fresh)
+        for pattern in patterns
+        for path in where.rglob(pattern)
+    }
 
     def content(path: Path) -> bytes | None:
         return path.read_bytes() if path.exists() else None
@@ -64,16 +89,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; fail when a stub is out of date")
     parser.add_argument("--image", type=Path, help="write a descriptor image for buf instead of stubs")
+    parser.add_argument("--typescript", action="store_true", help="the TypeScript of client/web instead of Python")
     options = parser.parse_args()
     if options.image:
         image(options.image)
         return 0
+    make, root = (generate_typescript, ROOT.parent) if options.typescript else (generate, ROOT)
     if not options.check:
-        generate(ROOT)
+        make(root)
         return 0
+    below, patterns = ("client/web/src/gen", ["*.ts"]) if options.typescript else ("solidarite/v1", GENERATED)
     with tempfile.TemporaryDirectory() as folder:
-        generate(Path(folder))
-        outdated = stale(Path(folder))
+        make(Path(folder))
+        outdated = stale(root / below, Path(folder) / below, patterns)
     for name in outdated:
         print(f"{name} is out of date: run python proto/generate.py", file=sys.stderr)
     return 1 if outdated else 0

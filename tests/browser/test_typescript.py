@@ -1,0 +1,39 @@
+"""The TypeScript client: typed, up to date with the contract, tested in Node and in Chromium against the real service."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.browser.served import served
+
+ROOT = Path(__file__).parents[2]
+PORT = 63315
+
+
+def npx(web: Path, *command: str, **environment: str) -> None:
+    done = subprocess.run(
+        ["npx", "--no-install", *command],
+        cwd=web,
+        env={**os.environ, "CI": "true", "NO_COLOR": "1", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_generated_code_is_up_to_date(web: Path):
+    generate = [sys.executable, "proto/generate.py", "--typescript", "--check"]
+    done = subprocess.run(generate, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_types_are_right(web: Path):
+    npx(web, "tsc")
+
+
+def test_the_client_works_in_node_and_in_a_browser(web: Path, chromium: str, tmp_path: Path):
+    with served(tmp_path, origins=(f"http://127.0.0.1:{PORT}",)) as service:
+        npx(web, "vitest", "run", SOLIDARITE_GATEWAY=service.gateway, SOLIDARITE_TEST_PORT=str(PORT), CHROMIUM=chromium)
