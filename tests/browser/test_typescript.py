@@ -1,4 +1,4 @@
-"""The TypeScript client: typed, up to date with the contract, tested in Node and in Chromium against the real service."""
+"""The TypeScript client: typed, up to date with the contract, tested in Node and Chromium against the real service."""
 
 import os
 import subprocess
