@@ -1,8 +1,9 @@
 """Generate the stubs of the contract beside their sources, or check that they are up to date.
 
-python proto/generate.py                        # writes
-python proto/generate.py --check                # exits 1 when a file would change
-python proto/generate.py --typescript [--check] # the same for client/web/src/gen, after `npm ci` there
+python proto/generate.py           # writes
+python proto/generate.py --check   # exits 1 when a file would change
+
+The TypeScript of client/web/src/gen too, where `npm ci --ignore-scripts` was run in client/web.
 """
 
 from __future__ import annotations
@@ -39,11 +40,13 @@ def protoc(*arguments: str) -> None:
 
 
 def generate(target: Path) -> None:
-    """Write the stubs below `target`; files without a service get no _grpc module."""
+    """Write the stubs of Python in `target`/proto; files without a service get no _grpc module."""
     names = [str(source.relative_to(ROOT)) for source in SOURCES]
     with_service = [name for name in names if "\nservice " in (ROOT / name).read_text()]
-    protoc(f"--python_out={target}", f"--mypy_out={target}", *names)
-    protoc(f"--grpc_python_out={target}", f"--mypy_grpc_out={target}", *with_service)
+    out = target / "proto"
+    out.mkdir(exist_ok=True)
+    protoc(f"--python_out={out}", f"--mypy_out={out}", *names)
+    protoc(f"--grpc_python_out={out}", f"--mypy_grpc_out={out}", *with_service)
 
 
 def image(path: Path) -> None:
@@ -89,19 +92,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; fail when a stub is out of date")
     parser.add_argument("--image", type=Path, help="write a descriptor image for buf instead of stubs")
-    parser.add_argument("--typescript", action="store_true", help="the TypeScript of client/web instead of Python")
     options = parser.parse_args()
     if options.image:
         image(options.image)
         return 0
-    make, root = (generate_typescript, ROOT.parent) if options.typescript else (generate, ROOT)
-    if not options.check:
-        make(root)
-        return 0
-    below, patterns = ("client/web/src/gen", ["*.ts"]) if options.typescript else ("solidarite/v1", GENERATED)
-    with tempfile.TemporaryDirectory() as folder:
-        make(Path(folder))
-        outdated = stale(root / below, Path(folder) / below, patterns)
+    kinds = [(generate, "proto/solidarite/v1", GENERATED)]
+    if (TYPESCRIPT / "node_modules").is_dir():
+        kinds.append((generate_typescript, "client/web/src/gen", ("*.ts",)))
+    else:
+        print("client/web/src/gen is left as it is: run npm ci --ignore-scripts in client/web first", file=sys.stderr)
+    outdated = []
+    for make, below, patterns in kinds:
+        if not options.check:
+            make(ROOT.parent)
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            make(Path(folder))
+            outdated += stale(ROOT.parent / below, Path(folder) / below, patterns)
     for name in outdated:
         print(f"{name} is out of date: run python proto/generate.py", file=sys.stderr)
     return 1 if outdated else 0
