@@ -34,8 +34,7 @@ def _old_enough(exam: Examination) -> bool:
     )
 
 
-def transition(exam: Examination) -> bool:
-    """Whether the transition clause of décret 2025-185 holds (§2.2)."""
+def _transition(exam: Examination) -> bool:
     first = Month(2025, 9) if exam.foyer.regime is Regime.MSA else Month(2025, 3)
     return exam.foyer.premier_examen_reforme and exam.reformed and first <= exam.declaration <= first + 2
 
@@ -46,7 +45,7 @@ def amount(foyer: Foyer, ressources: Sequence[RessourceMois], droit: Month, decl
     income = Income(exam, ressources)
     if not _eligible(exam, income):
         return Fraction(0)
-    reformed_now = transition(exam)
+    transition = _transition(exam)
     guaranteed = over_three = over_two = Fraction(0)
     for month in exam.months:
         counted = income.kept_dependants[month]
@@ -54,9 +53,9 @@ def amount(foyer: Foyer, ressources: Sequence[RessourceMois], droit: Month, decl
         guaranteed -= exam.housing(month, counted) + exam.benefits(month, counted)
         for person in [*income.adults(), *counted]:
             over_three += income.mean(person)
-            if reformed_now:
+            if transition:
                 over_two += income.mean(person, exam.months[1:])
-    received = min(over_three, over_two) if reformed_now else over_three
+    received = min(over_three, over_two) if transition else over_three
     due = (guaranteed - received) / 3
     return due if due >= params.RSA_MINIMUM_CENTS else Fraction(0)
 

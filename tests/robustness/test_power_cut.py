@@ -86,6 +86,7 @@ class ApswSession:
 class StoreOnDisk(SqliteStore):
     """The project's store, its connections going through that file system."""
 
+    tidies_beside = False
     synchronous = "FULL"
     disk = ""
 
@@ -101,6 +102,15 @@ class StoreOnDisk(SqliteStore):
 
     def _reading(self) -> Any:
         return self._writer
+
+    def _connected_tidier(self) -> Any:
+        return self._writer
+
+    def tidy(self) -> None:
+        # As on its own connection: not synced until the next acknowledged commit.
+        self._writer.run("PRAGMA synchronous = NORMAL")
+        super().tidy()
+        self._writer.run(f"PRAGMA synchronous = {self.synchronous}")
 
 
 def lived(folder: Path, name: str, synchronous: str, commits: int) -> tuple[list[Operation], list[tuple[int, int]]]:

@@ -1,1 +1,0 @@
-"""A synthetic country and its monthly records, the comparison of a reform, and what prefilling avoids."""

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from solidarite_server.storage.sql import Session
 
 
+_OLD_BLOCKS = ("sqlite", 4)
+
+
 class SchemaError(RuntimeError):
     """The store's schema is not one that this version knows."""
 
@@ -44,6 +47,10 @@ def migrate(session: Session, dialect: str) -> None:
         if number not in applied:
             for statement in _statements(sql):
                 session.run(statement)
+            if (dialect, number) == _OLD_BLOCKS:
+                from solidarite_server.storage.old_blocks import take_over
+
+                take_over(session)
             session.run("INSERT INTO migration VALUES (?, ?)", (number, checksum))
 
 

@@ -2,6 +2,9 @@
 
 Records are a set of versions, never overwritten; what counts is computed at the read (DESIGN §6.1). A commit is
 durable when `append` returns, and only then.
+
+A thread of the store merges runs and writes the log back to the file, on a connection of its own: its commits need
+not be durable at once, for the next acknowledged one makes them so, and nothing is lost with them.
 """
 
 from __future__ import annotations
@@ -11,9 +14,9 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -21,6 +24,7 @@ from solidarite_server.domain.errors import StoreUnavailable
 from solidarite_server.ports import Batch, BatchOutcome, Clock
 from solidarite_server.record_columns import RECORD_DTYPE, contents_of
 from solidarite_server.services.keyring import Keyring
+from solidarite_server.storage.merging import FAN_IN, Merging, purge
 from solidarite_server.storage.migrate import migrate
 from solidarite_server.storage.runs import CONTENT_BYTES, RUN_ROW, RunRows, Runs
 from solidarite_server.storage.sql import Commit, Row, Session, SqlStore, only
@@ -29,8 +33,17 @@ from solidarite_server.storage.versions import classified, outcomes
 _BUSY_MS = 10_000
 _ERRORS = (sqlite3.Error, UnicodeDecodeError)
 """What a damaged file makes SQLite say, its own message included."""
-_MERGED_ROWS_A_ROW = 5
-"""Rows merged after a commit, for each row that it added: as many as a row is merged times over its life, and some."""
+_PAGE_BYTES = 8_192
+"""A block of records fills one: nothing of it lies elsewhere."""
+_CACHE_KIB = 8_192
+_LOGGED_ROWS = 300_000
+"""Rows written between two writings of the log back to the file: 36 MiB."""
+_LOG_LIMIT_PAGES = 32_768
+"""Where a commit writes the log back itself, should the thread not have."""
+_LOG_LIMIT_BYTES = 64 << 20
+_CROWDED_RUNS = 6 * FAN_IN
+_CROWDED_SECONDS = 1.0
+_RETRY_SECONDS = 1.0
 
 
 class _SqliteSession:
@@ -65,6 +78,9 @@ def _unavailable() -> StoreUnavailable:
 class SqliteStore(SqlStore):
     """Implements `ports.Store` on one file."""
 
+    tidies_beside: ClassVar[bool] = True
+    """Merge runs in a thread of its own; otherwise within `append`, after the commit."""
+
     def __init__(self, path: Path, *, clock: Clock, keys: Keyring | None = None) -> None:
         super().__init__(keys)
         self._path = path
@@ -74,10 +90,17 @@ class SqliteStore(SqlStore):
         self._guard = threading.Lock()
         self._write_lock = threading.Lock()
         self._runs = Runs()
+        self._merging = Merging(self._runs)
         self._tidying = False
+        self._tidier: _SqliteSession | None = None
+        self._thread: threading.Thread | None = None
+        self._work = threading.Condition()
+        self._logged_rows = 0
+        self._stopping = False
         self._lock_file = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
         try:
             self._writer = self._connect()
+            self._writer.run(f"PRAGMA cache_size = -{_CACHE_KIB}")
             with self._begun(self._writer):
                 migrate(self._writer, "sqlite")
         except (*_ERRORS, StoreUnavailable) as error:
@@ -86,6 +109,11 @@ class SqliteStore(SqlStore):
 
     def close(self) -> None:
         """Release every connection."""
+        with self._work:
+            self._stopping = True
+            self._work.notify_all()
+        if self._thread is not None:
+            self._thread.join()
         with self._guard:
             while self._connections:
                 self._connections.pop().close()
@@ -109,40 +137,90 @@ class SqliteStore(SqlStore):
     # Records
 
     def append(self, batches: Sequence[Batch]) -> list[BatchOutcome]:
-        """Commit batches durably, all or none, and classify each record; then merge some runs."""
+        """Commit batches durably, all or none, and classify each record; runs are merged afterwards."""
         found = super().append(batches)
-        self.tidy(_MERGED_ROWS_A_ROW * sum(len(batch.records) for batch in batches))
+        self._logged_rows += sum(len(batch.records) for batch in batches)
+        if not self.tidies_beside:
+            self.tidy()
+            return found
+        with self._work:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._tidy_beside, name="store-tidy", daemon=True)
+                self._thread.start()
+            self._work.notify_all()
+            if self._tidying and self._runs.count > _CROWDED_RUNS:
+                # Merging is behind: reads would slow down. Whoever sends waits a little.
+                self._work.wait_for(lambda: self._runs.count <= _CROWDED_RUNS or self._stopping, _CROWDED_SECONDS)
         return found
 
-    def tidy(self, rows: int) -> None:
-        """Merge runs, and remove dead ones, by small commits of their own, until that many rows were moved.
+    def tidy(self) -> None:
+        """Merge runs, and remove dead ones, by small commits of their own, until nothing is left to do.
 
         One process at a time does it. What fails is left for later: nothing acknowledged depends on it.
         """
-        while rows > 0:
-            try:
-                with self._write_lock, self._begun(self._writer):
-                    if not self._tidies(self._writer):
-                        return
-                    moved = self._runs.step(self._writer)
-            except StoreUnavailable:
-                self._runs.forget_merge()
-                self._tidying = False
-                return
-            if not moved:
-                return
-            rows -= moved
+        with suppress(StoreUnavailable):
+            while self._tidied_some():
+                pass
 
-    def _tidies(self, session: Session) -> bool:
+    def _tidy_beside(self) -> None:
+        while not self._stopping:
+            try:
+                if not self._tidied_some():
+                    with self._work:
+                        self._work.wait(_RETRY_SECONDS)
+            except StoreUnavailable:
+                with self._work:
+                    self._work.wait_for(lambda: self._stopping, _RETRY_SECONDS)
+
+    def _tidied_some(self) -> bool:
+        """One step of what there is to do beside the commits; False when there is nothing."""
+        if self._tidier is None:
+            self._tidier = self._connected_tidier()
+        try:
+            done = self._tidies(self._tidier) and self._step(self._tidier)
+        except StoreUnavailable:
+            self._tidying = False
+            raise
+        if self._logged_rows > _LOGGED_ROWS:
+            self._logged_rows = 0
+            self._write_log_back(self._tidier)
+        with self._work:
+            self._work.notify_all()
+        return done
+
+    def _step(self, session: _SqliteSession) -> bool:
+        with _reading_transaction(session):
+            piece = self._merging.prepare(session)
+        with self._write_lock, self._begun(session):
+            if piece is None:
+                return purge(session) > 0
+            self._logged_rows += self._merging.write(session, piece)
+            return True
+
+    def _tidies(self, session: _SqliteSession) -> bool:
         """Whether this process merges: the one that holds the lock file. A process ended has let it go."""
         if not self._tidying:
             try:
                 fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 return False
+            with self._write_lock, self._begun(session):
+                self._merging.abandon(session)
             self._tidying = True
-            self._runs.abandon_unfinished(session)
         return True
+
+    def _write_log_back(self, session: _SqliteSession) -> None:
+        # First most of it, beside the commits; then the rest while they wait, so that the log begins again.
+        session.rows("PRAGMA wal_checkpoint(PASSIVE)")
+        with self._write_lock:
+            session.rows("PRAGMA wal_checkpoint(RESTART)")
+
+    def _connected_tidier(self) -> _SqliteSession:
+        session = self._connect()
+        # Its commits become durable with the next one that is acknowledged, which comes later in the log.
+        session.run("PRAGMA synchronous = NORMAL")
+        session.run("PRAGMA busy_timeout = 500")
+        return session
 
     def _add(self, commit: Commit, batches: Sequence[Batch], sources: dict[str, int]) -> list[BatchOutcome]:
         rows = _rows_of(batches, sources, commit.now_us)
@@ -159,11 +237,14 @@ class SqliteStore(SqlStore):
 
     def _connect(self) -> _SqliteSession:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=_BUSY_MS / 1000)
+        connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
         connection.execute("PRAGMA journal_mode = WAL")
         # FULL, not NORMAL: in WAL mode NORMAL may forget the last commits when power fails,
         # and we have acknowledged them by then.
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_LIMIT_PAGES}")
+        connection.execute(f"PRAGMA journal_size_limit = {_LOG_LIMIT_BYTES}")
         with self._guard:
             self._connections.append(connection)
         return _SqliteSession(connection)
@@ -177,11 +258,8 @@ class SqliteStore(SqlStore):
     @contextmanager
     def _snapshot(self) -> Iterator[Session]:
         session = self._reading()
-        session.run("BEGIN")
-        try:
+        with _reading_transaction(session):
             yield session
-        finally:
-            session.run("COMMIT")
 
     @contextmanager
     def _transaction(self) -> Iterator[Commit]:
@@ -203,6 +281,15 @@ class SqliteStore(SqlStore):
             if session.connection.in_transaction:
                 session.run("ROLLBACK")
             raise
+
+
+@contextmanager
+def _reading_transaction(session: _SqliteSession) -> Iterator[None]:
+    session.run("BEGIN")
+    try:
+        yield
+    finally:
+        session.run("COMMIT")
 
 
 def _rows_of(batches: Sequence[Batch], sources: dict[str, int], now_us: int) -> RunRows:
