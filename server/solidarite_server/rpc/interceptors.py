@@ -73,7 +73,11 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
 
             async def streaming(request: Any, context: Context) -> AsyncIterator[Any]:
                 try:
-                    async for response in inner_stream(prepare(request), context):
+                    answers = inner_stream(prepare(request), context)
+                    if not hasattr(answers, "__aiter__"):
+                        await answers  # grpc's own Health.Watch writes to the context itself
+                        return
+                    async for response in answers:
                         yield response
                 except (asyncio.CancelledError, grpc.aio.AbortError):
                     raise

@@ -120,7 +120,7 @@ RIGHTS: Mapping[str, Right] = {
 }
 """By full name of the RPC."""
 
-PUBLIC = frozenset({"grpc.health.v1.Health/Check", "grpc.health.v1.Health/List", "grpc.health.v1.Health/Watch"})
+PUBLIC = frozenset({"grpc.health.v1.Health/Check", "grpc.health.v1.Health/Watch"})
 """What answers without an identity: supervisors and balancers have none."""
 
 
