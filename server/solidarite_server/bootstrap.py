@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health
@@ -33,7 +32,7 @@ from solidarite_server.services.keyring import load_or_create
 from solidarite_server.services.pseudonym import HmacPseudonymizer
 from solidarite_server.services.tokens import TokenRules, TokenVerifier
 from solidarite_server.settings import NO_IDENTITY, Settings
-from solidarite_server.storage import is_postgres, open_store, sqlite_path
+from solidarite_server.storage import is_postgres, key_file_of, open_store, sqlite_path
 
 
 class SettingsError(ValueError):
@@ -62,22 +61,12 @@ class RunningServer:
         self._store.close()
 
 
-def key_file(store: str, given: Path | None) -> Path:
-    """Where the keys of the pseudonyms are: beside a SQLite file unless told; servers of one store share a file."""
-    if given is not None:
-        return given
-    if is_postgres(store):
-        raise ValueError("Avec PostgreSQL, la clé des pseudonymes se donne : SOLIDARITE_PSEUDONYM_KEY_FILE.")
-    path = sqlite_path(store)
-    return path.with_name(path.name + ".key")
-
-
 async def start_server(settings: Settings, clock: Clock | None = None) -> RunningServer:
     """Open the store and serve; SettingsError when the settings do not allow it. Tests give a clock of their own."""
     clock = clock or SystemClock()
     try:
         door = _door(settings, clock)
-        keys = load_or_create(key_file(settings.store, settings.pseudonym_key_file))
+        keys = load_or_create(key_file_of(settings.store, settings.pseudonym_key_file))
         store = open_store(settings.store, clock=clock, keys=keys)
     except (ValueError, OSError) as error:
         raise SettingsError(str(error)) from error

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the server's verbs to the command."""
-    from solidarite_server import cli_auth, cli_campaign
+    from solidarite_server import cli_audit, cli_auth, cli_campaign
     from solidarite_server.cli_compute import compute
     from solidarite_server.cli_demo import demo
     from solidarite_server.cli_gateway import gateway
@@ -40,6 +40,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(store, name="store")
     cli_campaign.register(app)
     cli_auth.register(app)
+    cli_audit.register(app)
 
 
 def _month(text: str) -> Month:

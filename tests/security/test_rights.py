@@ -241,7 +241,7 @@ def test_a_dossier_that_may_not_be_seen_is_answered_as_one_that_does_not_exist(n
 def test_an_agent_of_one_dossier_cannot_write_another_one(door: Door, samples: Path):
     with as_agent(door) as agent:
         before = agent.get_foyer(OTHER)
-    message = foyer_pb2.UpsertFoyerRequest(foyer=before.foyer if hasattr(before, "foyer") else before)
+    message = foyer_pb2.UpsertFoyerRequest(foyer=before.foyer)
     found = call(door.channel(), "solidarite.v1.FoyerService/UpsertFoyer", message, bearer(door.token(dossier=OWN)))
     assert isinstance(found, grpc.RpcError)
     with as_agent(door) as agent:

@@ -96,6 +96,7 @@ class AuditTrail:
 def dossier_subject(numero_allocataire: str) -> str:
     """A dossier as the trail names it. Callers write what they want there: what looks like a NIR is not kept."""
     text = numero_allocataire.strip()
-    if len(text) > _MAX_SUBJECT or not text.isprintable() or is_valid_nir(text[:13].upper()):
+    compact = "".join(filter(str.isalnum, text)).upper()
+    if len(text) > _MAX_SUBJECT or not text.isprintable() or is_valid_nir(compact[:13]):
         return "(illisible)"
     return text

@@ -9,7 +9,7 @@ from solidarite_server.services.keyring import Keyring
 from solidarite_server.storage.migrate import SchemaError
 from solidarite_server.storage.sqlite import SqliteStore
 
-__all__ = ["SchemaError", "SqliteStore", "is_postgres", "open_existing", "open_store", "sqlite_path"]
+__all__ = ["SchemaError", "SqliteStore", "is_postgres", "key_file_of", "open_existing", "open_store", "sqlite_path"]
 
 _SQLITE = "sqlite:///"
 _POSTGRES = ("postgresql://", "postgres://")
@@ -48,3 +48,13 @@ def open_existing(url: str, *, clock: Clock, keys: Keyring | None = None) -> Sto
     if not is_postgres(url) and not sqlite_path(url).exists():
         raise ValueError(f"{sqlite_path(url).name} n'existe pas.")
     return open_store(url, clock=clock, keys=keys)
+
+
+def key_file_of(url: str, given: Path | None) -> Path:
+    """Where the keys of the pseudonyms are: beside a SQLite file unless told; servers of one store share a file."""
+    if given is not None:
+        return given
+    if is_postgres(url):
+        raise ValueError("Avec PostgreSQL, la clé des pseudonymes se donne : SOLIDARITE_PSEUDONYM_KEY_FILE.")
+    path = sqlite_path(url)
+    return path.with_name(path.name + ".key")

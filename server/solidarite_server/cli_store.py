@@ -1,0 +1,78 @@
+"""What the verbs that open a store share: its address, its keys, errors in French."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from solidarite_server.ports import Store
+    from solidarite_server.services.keyring import Keyring
+
+StoreUrl = Annotated[
+    str, typer.Option("--store", envvar="SOLIDARITE_STORE", metavar="URL", help="sqlite:///CHEMIN ou postgresql://….")
+]
+KeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--key-file",
+        envvar="SOLIDARITE_PSEUDONYM_KEY_FILE",
+        metavar="FICHIER",
+        help="Clés des pseudonymes ; avec SQLite, celles qui sont à côté de la base.",
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedStore:
+    """A store with its keys."""
+
+    store: Store
+    keys: Keyring
+    key_file: Path
+
+    def person(self, nir: str) -> bytes:
+        """The pseudonym of a well-formed NIR."""
+        from solidarite_server.services.pseudonym import HmacPseudonymizer
+
+        return HmacPseudonymizer(self.keys.base).nir(nir)
+
+    def trace(self, nir: str) -> str:
+        """How the audit trail names that person."""
+        from solidarite_server.services.pseudonym import HmacPseudonymizer
+
+        return HmacPseudonymizer(self.keys.base).trace(self.person(nir))
+
+
+@contextmanager
+def opened_store(url: str, key_file: Path | None) -> Iterator[OpenedStore]:
+    """Open a store that is there, with its keys; leaves the command with a sentence when it cannot be."""
+    from solidarite_server.domain.errors import SolidariteError
+    from solidarite_server.services import keyring
+    from solidarite_server.services.clock import SystemClock
+    from solidarite_server.storage import SchemaError, key_file_of, open_existing
+
+    try:
+        path = key_file_of(url, key_file)
+        keys = keyring.load(path)
+        store = open_existing(url, clock=SystemClock(), keys=keys)
+    except FileNotFoundError:
+        raise _refused(f"le fichier de clés {path.name} n'existe pas (--key-file).") from None
+    except (ValueError, OSError, SchemaError, SolidariteError) as error:
+        raise _refused(str(error)) from None
+    try:
+        yield OpenedStore(store, keys, path)
+    except SolidariteError as error:
+        raise _refused(error.message_fr) from None
+    finally:
+        store.close()
+
+
+def _refused(text: str) -> typer.Exit:
+    typer.echo(f"Erreur : {text}", err=True)
+    return typer.Exit(1)
