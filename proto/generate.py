@@ -2,6 +2,8 @@
 
 python proto/generate.py           # writes
 python proto/generate.py --check   # exits 1 when a file would change
+
+The TypeScript of client/web/src/gen too, where `npm ci --ignore-scripts` was run in client/web.
 """
 
 from __future__ import annotations
@@ -11,11 +13,13 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 SOURCES = sorted((ROOT / "solidarite" / "v1").glob("*.proto"))
+TYPESCRIPT = ROOT.parent / "client" / "web"
 GENERATED = ("*_pb2.py", "*_pb2.pyi", "*_pb2_grpc.py", "*_pb2_grpc.pyi")
 
 
@@ -36,11 +40,13 @@ def protoc(*arguments: str) -> None:
 
 
 def generate(target: Path) -> None:
-    """Write the stubs below `target`; files without a service get no _grpc module."""
+    """Write the stubs of Python in `target`/proto; files without a service get no _grpc module."""
     names = [str(source.relative_to(ROOT)) for source in SOURCES]
     with_service = [name for name in names if "\nservice " in (ROOT / name).read_text()]
-    protoc(f"--python_out={target}", f"--mypy_out={target}", *names)
-    protoc(f"--grpc_python_out={target}", f"--mypy_grpc_out={target}", *with_service)
+    out = target / "proto"
+    out.mkdir(exist_ok=True)
+    protoc(f"--python_out={out}", f"--mypy_out={out}", *names)
+    protoc(f"--grpc_python_out={out}", f"--mypy_grpc_out={out}", *with_service)
 
 
 def image(path: Path) -> None:
@@ -49,10 +55,32 @@ def image(path: Path) -> None:
     protoc("--include_imports", "--include_source_info", f"--descriptor_set_out={path}", *names)
 
 
-def stale(target: Path) -> list[str]:
-    """Names of the stubs that differ from what `target` holds."""
-    folder, fresh = ROOT / "solidarite" / "v1", target / "solidarite" / "v1"
-    names = {path.name for where in (folder, fresh) for pattern in GENERATED for path in where.glob(pattern)}
+def generate_typescript(target: Path) -> None:
+    """Write the TypeScript of the contract and of the details of errors below `target`."""
+    ours = [str(source.relative_to(ROOT)) for source in SOURCES]
+    # Browsers call by gRPC-Web: the HTTP paths of the contract would only weigh.
+    _buf_generate(target, ours, ["--include_source_info"], ["--exclude-type", "google.api.http"])
+    _buf_generate(target, ["google/rpc/error_details.proto"], [], [])  # not ours: without its comments
+
+
+def _buf_generate(target: Path, names: list[str], image_options: list[str], buf_options: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        image = f"{folder}/contract.binpb"
+        protoc("--include_imports", *image_options, f"--descriptor_set_out={image}", *names)
+        paths = [argument for name in names for argument in ("--path", name)]
+        buf, template = Path(sys.executable).with_name("buf"), TYPESCRIPT / "buf.gen.yaml"
+        command = [buf, "generate", image, "--template", template, "--output", target, *paths, *buf_options]
+        subprocess.run(command, check=True, cwd=ROOT.parent)
+
+
+def stale(folder: Path, fresh: Path, patterns: Sequence[str]) -> list[str]:
+    """Names of the generated files below `folder` that differ from what `fresh` holds."""
+    names = {
+        str(path.relative_to(where))
+        for where in (folder, fresh)
+        for pattern in patterns
+        for path in where.rglob(pattern)
+    }
 
     def content(path: Path) -> bytes | None:
         return path.read_bytes() if path.exists() else None
@@ -68,12 +96,19 @@ def main() -> int:
     if options.image:
         image(options.image)
         return 0
-    if not options.check:
-        generate(ROOT)
-        return 0
-    with tempfile.TemporaryDirectory() as folder:
-        generate(Path(folder))
-        outdated = stale(Path(folder))
+    kinds = [(generate, "proto/solidarite/v1", GENERATED)]
+    if (TYPESCRIPT / "node_modules").is_dir():
+        kinds.append((generate_typescript, "client/web/src/gen", ("*.ts",)))
+    else:
+        print("client/web/src/gen is left as it is: run npm ci --ignore-scripts in client/web first", file=sys.stderr)
+    outdated = []
+    for make, below, patterns in kinds:
+        if not options.check:
+            make(ROOT.parent)
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            make(Path(folder))
+            outdated += stale(ROOT.parent / below, Path(folder) / below, patterns)
     for name in outdated:
         print(f"{name} is out of date: run python proto/generate.py", file=sys.stderr)
     return 1 if outdated else 0

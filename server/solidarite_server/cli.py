@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from solidarite_server.cli_config import ConfigFile, config
+from solidarite_server.cli_options import parse_month
 from solidarite_server.domain.month import Month
 from solidarite_server.legislation import load_legislation
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the server's verbs to the command."""
-    from solidarite_server import cli_audit, cli_auth, cli_campaign
+    from solidarite_server import cli_audit, cli_auth, cli_campaign, cli_simulate
     from solidarite_server.cli_compute import compute
     from solidarite_server.cli_demo import demo
     from solidarite_server.cli_gateway import gateway
@@ -39,22 +40,16 @@ def register(app: typer.Typer) -> None:
     store.command("migrate")(migrate)
     app.add_typer(store, name="store")
     cli_campaign.register(app)
+    cli_simulate.register(app)
     cli_auth.register(app)
     cli_audit.register(app)
-
-
-def _month(text: str) -> Month:
-    try:
-        return Month.parse(text)
-    except ValueError:
-        raise typer.BadParameter("attendu : un mois écrit AAAA-MM") from None
 
 
 _LATEST = Month(2026, 11)
 StoreUrl = Annotated[
     str, typer.Option("--store", envvar="SOLIDARITE_STORE", metavar="URL", help="sqlite:///CHEMIN ou postgresql://….")
 ]
-At = Annotated[Month, typer.Option("--at", metavar="AAAA-MM", parser=_month, help="Mois de la valeur.")]
+At = Annotated[Month, typer.Option("--at", metavar="AAAA-MM", parser=parse_month, help="Mois de la valeur.")]
 Json = Annotated[bool, typer.Option("--json", help="Écrire du JSON plutôt qu'un tableau.")]
 
 
@@ -155,8 +150,8 @@ def show(
 
 
 def diff(
-    before: Annotated[Month, typer.Argument(metavar="AAAA-MM", parser=_month)],
-    after: Annotated[Month, typer.Argument(metavar="AAAA-MM", parser=_month)],
+    before: Annotated[Month, typer.Argument(metavar="AAAA-MM", parser=parse_month)],
+    after: Annotated[Month, typer.Argument(metavar="AAAA-MM", parser=parse_month)],
     json: Json = False,
 ) -> int:
     """Montrer ce qui change entre deux mois."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from solidarite_server.cli_options import parse_month
 from solidarite_server.domain.month import Month
 
 if TYPE_CHECKING:
@@ -17,16 +18,9 @@ if TYPE_CHECKING:
     from solidarite_server.services.campaign import Progress
 
 
-def _month(text: str) -> Month:
-    try:
-        return Month.parse(text)
-    except ValueError:
-        raise typer.BadParameter("attendu : un mois écrit AAAA-MM") from None
-
-
 CampaignId = Annotated[str, typer.Argument(metavar="NOM", help="Nom de la campagne, de 1 à 64 caractères.")]
 DeclarationMonth = Annotated[
-    Month, typer.Option("--month", metavar="AAAA-MM", parser=_month, help="Mois de la déclaration.")
+    Month, typer.Option("--month", metavar="AAAA-MM", parser=parse_month, help="Mois de la déclaration.")
 ]
 StoreUrl = Annotated[
     str,

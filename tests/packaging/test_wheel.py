@@ -1,7 +1,8 @@
 """What people install: the wheel, what is in it, and what it needs on the oldest and newest of what it declares.
 
 The long form makes an environment for each Python found here (3.11 and newer), once with the lowest and once
-with the newest grpcio, protobuf and pydantic of the declared ranges, installs the wheel alone and uses the client there.
+with the newest grpcio, protobuf and pydantic of the declared ranges, installs the wheel alone and uses the client
+there.
 """
 
 from __future__ import annotations

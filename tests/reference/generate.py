@@ -52,18 +52,19 @@ COMMON = (
 Case = tuple[Foyer, list[RessourceMois], Month]
 
 
-def case(seed: int) -> Case:
-    """One household, its resources and a month of right (also the month of its examination)."""
-    return _Household(Random(seed)).case()
+def case(seed: int, month: Month | None = None) -> Case:
+    """One household, its resources and a month of right (also the month of its examination), drawn unless given."""
+    return _Household(Random(seed), month).case()
 
 
 class _Household:
-    def __init__(self, random: Random) -> None:
+    def __init__(self, random: Random, month: Month | None) -> None:
         self.random = random
         span = LAST.index - FIRST.index
-        self.month = (
+        drawn = (
             Month.parse(random.choice(CHANGES.split())) if random.random() < 0.6 else FIRST + random.randint(0, span)
         )
+        self.month = month or drawn
         self.around = list(months_between(self.month - 5, self.month + 1))
         self.alone = random.random() < 0.65
 

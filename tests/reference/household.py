@@ -147,8 +147,8 @@ class Examination:
         five_years = since is not None and since <= day.replace(year=day.year - 5)
         return five_years or person.dispense_residence or (isolated and person.sejour_regulier)
 
-    def coefficient(self, month: Month, counted: Dependants) -> Fraction:
-        """The household scale, the majored one when it is due and larger (§3.3)."""
+    def scale(self, counted: Dependants) -> Fraction:
+        """The household scale, without the majoration (§3.3)."""
         adults = 1 + self.partner_counts
         scale = Fraction(1) + (params.SECOND_PERSON if adults == 2 else 0)
         for rank in range(1, len(counted) + 1):
@@ -160,6 +160,11 @@ class Examination:
                 scale += params.SECOND_PERSON
             else:
                 scale += params.NEXT_PERSON
+        return scale
+
+    def coefficient(self, month: Month, counted: Dependants) -> Fraction:
+        """The household scale, the majored one when it is due and larger (§3.3)."""
+        scale = self.scale(counted)
         if self.isolated(month, counted):
             scale = max(scale, params.ISOLATED + params.ISOLATED_BY_DEPENDANT * len(counted))
         return scale

@@ -40,12 +40,17 @@ def _works(exam: Examination, income: Income, person: Membre, isolated: bool) ->
     return all(amount > hours * exam.smic(month) for amount, month in zip(work, exam.months, strict=True))
 
 
-def amount(foyer: Foyer, ressources: Sequence[RessourceMois], droit: Month, declaration: Month) -> Fraction:
-    """Prime due in cents, gross of CRDS, not rounded; 0 below the minimum paid."""
+def examination(foyer: Foyer, ressources: Sequence[RessourceMois], droit: Month, declaration: Month) -> Examination:
+    """The declaration as the prime reads it: a partner on leave who works is counted."""
     alone = Examination(foyer, "ppa", droit, declaration)
     partner = alone.conjoint
     earns = partner is not None and any(Income(alone, ressources).ppa(partner, month)[0] > 0 for month in alone.months)
-    exam = replace(alone, partner_earns=earns)
+    return replace(alone, partner_earns=earns)
+
+
+def amount(foyer: Foyer, ressources: Sequence[RessourceMois], droit: Month, declaration: Month) -> Fraction:
+    """Prime due in cents, gross of CRDS, not rounded; 0 below the minimum paid."""
+    exam = examination(foyer, ressources, droit, declaration)
     income = Income(exam, ressources)
     last = exam.months[-1]
     isolated = exam.isolated(last, income.kept_dependants[last])

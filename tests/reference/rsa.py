@@ -34,7 +34,8 @@ def _old_enough(exam: Examination) -> bool:
     )
 
 
-def _transition(exam: Examination) -> bool:
+def transition(exam: Examination) -> bool:
+    """Whether the transition clause of décret 2025-185 holds (§2.2)."""
     first = Month(2025, 9) if exam.foyer.regime is Regime.MSA else Month(2025, 3)
     return exam.foyer.premier_examen_reforme and exam.reformed and first <= exam.declaration <= first + 2
 
@@ -45,7 +46,7 @@ def amount(foyer: Foyer, ressources: Sequence[RessourceMois], droit: Month, decl
     income = Income(exam, ressources)
     if not _eligible(exam, income):
         return Fraction(0)
-    transition = _transition(exam)
+    reformed_now = transition(exam)
     guaranteed = over_three = over_two = Fraction(0)
     for month in exam.months:
         counted = income.kept_dependants[month]
@@ -53,9 +54,9 @@ def amount(foyer: Foyer, ressources: Sequence[RessourceMois], droit: Month, decl
         guaranteed -= exam.housing(month, counted) + exam.benefits(month, counted)
         for person in [*income.adults(), *counted]:
             over_three += income.mean(person)
-            if transition:
+            if reformed_now:
                 over_two += income.mean(person, exam.months[1:])
-    received = min(over_three, over_two) if transition else over_three
+    received = min(over_three, over_two) if reformed_now else over_three
     due = (guaranteed - received) / 3
     return due if due >= params.RSA_MINIMUM_CENTS else Fraction(0)
 

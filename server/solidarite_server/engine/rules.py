@@ -402,7 +402,8 @@ def annuels(sums, persons, lines, first, last, rsa_first, ppa_first, option_ca, 
                 for j in range(WINDOW):
                     sums[PPA_AUTRES, person, j] += cents / 12.0
         elif category >= CA_VENTE:
-            taux = 1.0 - p[P.ABATTEMENT_VENTE + category - CA_VENTE, 3]
+            # The rate of the month of the turnover.
+            taux = 1.0 - p[P.ABATTEMENT_VENTE + category - CA_VENTE, min(2, max(0, k - ppa_first))]
             # One third of the quarter's turnover in each of its months.
             arretee = interrompue(persons[person], MICRO_ENTREPRISE) and not o[O_NEUTRALISATION_AUTO]
             for j in range(3):
@@ -427,7 +428,7 @@ def annuels(sums, persons, lines, first, last, rsa_first, ppa_first, option_ca, 
             if category == LIVRET_A and o[O_LIVRET]:
                 for j in range(WINDOW):
                     # The rate of each reference month; other months of the window read the nearest one.
-                    sums[RSA_AUTRES, person, j] += cents * p[P.LIVRET_TAUX, min(2, max(0, j - rsa_first))] / 12.0
+                    sums[RSA_AUTRES, person, j] += cents * p[P.LIVRET_TAUX, min(2, max(0, j - ppa_first))] / 12.0
                 continue
             if category == BATI:
                 rente = cents * p[P.CAPITAL_BATI, 3]

@@ -275,8 +275,7 @@ def test_the_command_leaves_no_envoy_behind(services: Served, number: signal.Sig
 def test_serve_with_gateway_starts_both(tmp_path: Path):
     store = f"sqlite:///{tmp_path / 's.db'}"
     with start("serve", "--listen", "127.0.0.1:0", "--store", store, "--with-gateway") as process:
-        assert process.stdout.readline().startswith("Serveur prêt")
-        line = process.stdout.readline()
+        line = next(line for line in process.stdout if line.startswith("Passerelle prête"))
         gateway = line.split(" sur ")[1].strip().removesuffix(".")
         assert ask(f"{gateway}/v1/foyers/0000002").detail("ErrorInfo")["reason"] == "FOYER_UNKNOWN"
         process.terminate()

@@ -1,0 +1,52 @@
+/** Tests of the client: each file runs in Node and in a browser, against the real server behind the real gateway. */
+
+import { playwright } from "@vitest/browser-playwright";
+import { defineConfig } from "vitest/config";
+
+// Given by tests/browser/test_typescript.py, which starts both. The browser's page comes from another origin: CORS.
+const gateway = process.env["SOLIDARITE_GATEWAY"] ?? "http://127.0.0.1:8080";
+export const ORIGIN_PORT = Number(process.env["SOLIDARITE_TEST_PORT"] ?? 63315);
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: "node",
+          include: ["test/*.test.ts"],
+          environment: "node",
+          provide: { gateway, foyer: "0000001" },
+        },
+      },
+      {
+        test: {
+          name: "browser",
+          include: ["test/*.test.ts"],
+          exclude: ["test/*.node.test.ts"],
+          provide: { gateway, foyer: "0000003" },
+          browser: {
+            enabled: true,
+            headless: true,
+            screenshotFailures: false,
+            api: { host: "127.0.0.1", port: ORIGIN_PORT, strictPort: true },
+            provider: playwright({
+              launchOptions: {
+                executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium",
+                // As root there is no sandbox; nothing of the background services is needed.
+                args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"],
+              },
+            }),
+            instances: [{ browser: "chromium" }],
+          },
+        },
+      },
+    ],
+  },
+});
+
+declare module "vitest" {
+  export interface ProvidedContext {
+    gateway: string;
+    foyer: string;
+  }
+}
