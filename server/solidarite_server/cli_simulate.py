@@ -100,17 +100,16 @@ def _told(batches: Any, foyers: int, start: float) -> Any:
 
 
 def _to_store(people: Population, examen: Examen, store: str, key: Path | None, whole_country: bool) -> int:
-    from solidarite_server.bootstrap import key_file
     from solidarite_server.domain.errors import SolidariteError
     from solidarite_server.engine import warm_up
     from solidarite_server.services.clock import SystemClock
     from solidarite_server.services.keyring import load_or_create
     from solidarite_server.services.pseudonym import HmacPseudonymizer
     from solidarite_server.simulation.fill import Filled, fill
-    from solidarite_server.storage import SchemaError, open_store
+    from solidarite_server.storage import SchemaError, key_file_of, open_store
 
     try:
-        keys = load_or_create(key_file(store, key))
+        keys = load_or_create(key_file_of(store, key))
         opened = open_store(store, clock=SystemClock(), keys=keys)
     except (ValueError, OSError, SchemaError, SolidariteError) as error:
         typer.echo(f"Erreur : {error}", err=True)
