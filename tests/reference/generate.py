@@ -125,7 +125,7 @@ class _Household:
         return foyer, [line for line in lines if not line.nature.known_to_caf], self.month
 
     def adult(self, name: str, role: Role) -> Membre:
-        return self.wealthy(
+        person = self.wealthy(
             Membre(
                 personne=name,
                 role=role,
@@ -150,6 +150,10 @@ class _Household:
                 **self.residence(),
             )
         )
+        if (person.benefices_annuels or person.chiffre_affaires) and self.chance(0.2):
+            nature = NatureRessource.NON_SALARIE if person.benefices_annuels else NatureRessource.MICRO_ENTREPRISE
+            return replace(person, interruptions=(InterruptionCertaine(nature, self.day(-120, 0)),))
+        return person
 
     def residence(self) -> dict[str, Any]:
         if self.chance(0.8):

@@ -23,12 +23,12 @@ CENT = 1
 
 
 @cache
-def _with(names: frozenset[str]) -> LegislationOptions:
+def with_simplifications(names: frozenset[str]) -> LegislationOptions:
     return replace(LAW, **{name: getattr(ORACLE, name) for name in names})
 
 
 def _amounts(household: Any, names: frozenset[str]) -> tuple[int, int]:
-    (due,) = compute_many([household], options=_with(names))
+    (due,) = compute_many([household], options=with_simplifications(names))
     return due.rsa_cents, due.ppa_cents
 
 

@@ -357,7 +357,7 @@ def additionner(sums, persons, lines, first, last, group, base, p, o):
 def ranger(sums, person, k, nature, cents, sort, dons, o):
     """Put one amount where each benefit counts it."""
     kind = TRAITEMENT[nature]
-    if kind == AUCUN or kind == 0:
+    if kind == AUCUN:
         return
     if kind == PAIE:
         # One sum a month, zeroed as a whole afterwards.
@@ -473,10 +473,8 @@ def age_mois(person, declaration, k, o):
     age = month - person["naissance"]
     if o[O_AGE_AU_PREMIER]:
         return age - (1 if person["jour"] > 1 else 0)
-    # Born on 29 February: the birthday has not come on 28 February of a common year.
-    annee = month // 12
-    bissextile = annee % 4 == 0 and (annee % 100 != 0 or annee % 400 == 0)
-    if person["jour"] == 29 and person["naissance"] % 12 == 1 and month % 12 == 1 and not bissextile:
+    # Born on 29 February: the birthday has not come on 28 February of a common year (no century year before 2100).
+    if person["jour"] == 29 and person["naissance"] % 12 == 1 and month % 12 == 1 and month // 12 % 4 != 0:
         return age - 1
     return age
 

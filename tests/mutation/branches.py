@@ -1,0 +1,75 @@
+"""Which outcomes of which conditions of the rules the random households reach.
+
+    NUMBA_DISABLE_JIT=1 python -m tests.mutation.branches --count 2000
+
+prints the outcomes never reached under the law, then those that the households of OpenFisca's file do not reach either
+under its simplifications; ends with 1 when there are any.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Iterable
+
+from solidarite_server.engine import compute_many, explain
+from solidarite_server.legislation import Fenetre, LegislationOptions
+
+from tests.mutation.source import watch_conditions
+from tests.reference.generate import case
+from tests.rules.causes import NAMES, with_simplifications
+from tests.rules.test_oracle import households
+
+READINGS = (
+    LegislationOptions(plancher_mensuel_rsa=True),
+    LegislationOptions(aah_professionnelle=False),
+    LegislationOptions(invalidite_professionnelle=True),
+    LegislationOptions(prestations_brutes=True),
+    LegislationOptions(chiffre_affaires_recent=True),
+    LegislationOptions(livret_a_a_son_taux=False),
+    LegislationOptions(fenetre=Fenetre.M3_M1),
+    *(with_simplifications(frozenset({name})) for name in NAMES),
+)
+"""The doubts that the rules can read otherwise, and each simplification of OpenFisca alone."""
+
+OUT_OF_REACH = {
+    # The trace holds more steps than the largest household admitted leaves.
+    ("n < trace.shape[0]", False),
+}
+
+
+def unreached(seeds: Iterable[int]) -> list[str]:
+    """Outcomes of conditions that no household reached, under the law, its doubts and the simplifications."""
+    seen: Counter[tuple[int, bool]] = Counter()
+
+    def tell(number: int, outcome: object) -> object:
+        seen[number, bool(outcome)] += 1
+        return outcome
+
+    places = watch_conditions(tell)
+    cases = [case(seed) for seed in seeds]
+    compute_many(cases)
+    for options in READINGS:
+        compute_many(cases[: len(cases) // 4], options=options)
+    compute_many(households(), options=LegislationOptions.openfisca())
+    explain(*cases[0])
+    return [
+        f"{place} is never {outcome}"
+        for n, place in places.items()
+        for outcome in (True, False)
+        if not seen[n, outcome] and (place.partition(": ")[2], outcome) not in OUT_OF_REACH
+    ]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=2_000)
+    parser.add_argument("--first", type=int, default=0, help="first seed")
+    asked = parser.parse_args()
+    found = unreached(range(asked.first, asked.first + asked.count))
+    print("\n".join(found) or "Every outcome of every condition is reached.")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
