@@ -1,7 +1,7 @@
 """What a mutant of the rules is shown, quickest first: households chosen for the branches they take, then the tests.
 
-Each step says whether it still agrees with what does not come from the rules: the second opinion written from the texts,
-the answers of OpenFisca-France under its simplifications, the lines of the explanation, the tests themselves.
+Each step says whether it still agrees with what does not come from the rules: the second opinion written from the
+texts, the answers of OpenFisca-France under its simplifications, the lines of the explanation, the tests themselves.
 """
 
 from __future__ import annotations
