@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json as json_module
 import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +24,9 @@ def register(app: typer.Typer) -> None:
     """Add the verbs to the command."""
     simulate = typer.Typer(help="Une France synthétique : population, calage, réformes.", no_args_is_help=True)
     simulate.command("population")(population)
+    simulate.command("calibration")(calibration)
+    simulate.command("reform")(reform)
+    simulate.command("prefill-errors")(prefill_errors)
     app.add_typer(simulate, name="simulate")
 
 
@@ -29,6 +35,10 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="Graine : la même donn
 DeclarationMonth = Annotated[
     Month, typer.Option("--month", metavar="AAAA-MM", parser=parse_month, help="Mois de la déclaration.")
 ]
+Output = Annotated[
+    Path | None, typer.Option("--output", metavar="FICHIER.html", help="Rapport à écrire, avec ses graphiques.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Écrire du JSON.")]
 Processes = Annotated[int, typer.Option("--processes", min=1, max=64, help="Processus de cette machine.")]
 
 
@@ -133,3 +143,162 @@ def _to_store(people: Population, examen: Examen, store: str, key: Path | None, 
 
 def _done(text: str, count: int, start: float) -> None:
     typer.echo(f"{text} ({count / max(time.perf_counter() - start, 1e-9):.0f} par seconde).")
+
+
+def calibration(
+    foyers: Foyers = 200_000,
+    seed: Seed = 1,
+    output: Output = None,
+    json: Json = False,
+    processes: Processes = 1,
+) -> int:
+    """Comparer ce que le moteur verse au pays synthétique avec les chiffres publiés, et dire où l'on est loin."""
+    from solidarite_server.engine import warm_up
+    from solidarite_server.simulation import report
+    from solidarite_server.simulation.calibration import calibrate
+
+    if not _size_accepted(foyers, seed):
+        return 2
+    warm_up()
+    found = calibrate(foyers, seed, processes=processes)
+    if output is not None and not _written(output, report.calibration_page(found, foyers, seed)):
+        return 1
+    if json:
+        _echo_json([{**asdict(row), "mois": str(row.mois), "gap": row.gap} for row in found])
+        return 0
+    _print_table(
+        f"Calage : {report.number(foyers)} foyers synthétiques, graine {seed}",
+        ("", "publié", "année", "synthétique", "écart"),
+        [
+            (
+                row.label,
+                report.value_text(row.published, row.unit),
+                str(row.year),
+                report.value_text(row.found, row.unit),
+                report.percent(row.gap, signed=True),
+            )
+            for row in found
+        ],
+    )
+    return 0
+
+
+def reform(
+    overlay: Annotated[
+        Path, typer.Option("--overlay", metavar="FICHIER.yaml", help="Par exemple : ppa.pente: 0.62 from 2027-01")
+    ],
+    month: Annotated[
+        Month, typer.Option("--month", metavar="AAAA-MM", parser=parse_month, help="Mois de droit comparé.")
+    ],
+    foyers: Foyers = 100_000,
+    seed: Seed = 1,
+    output: Output = None,
+    json: Json = False,
+    processes: Processes = 1,
+) -> int:
+    """Comparer le pays synthétique avant et après un changement de paramètres : coût, gagnants, perdants."""
+    from solidarite_server.engine import warm_up
+    from solidarite_server.legislation import LegislationError
+    from solidarite_server.simulation import report
+    from solidarite_server.simulation.overlay import read_overlay
+    from solidarite_server.simulation.reform import MonthRefused, compare
+
+    if not _size_accepted(foyers, seed):
+        return 2
+    try:
+        text = overlay.read_text("utf-8")
+        changed = read_overlay(text)
+        warm_up()
+        outcome = compare(changed, foyers, seed, month, processes=processes)
+    except OSError:
+        typer.echo(f"Erreur : {overlay.name} ne peut pas être lu.", err=True)
+        return 2
+    except UnicodeDecodeError:
+        typer.echo(f"Erreur : {overlay.name} n'est pas un texte en UTF-8.", err=True)
+        return 2
+    except (LegislationError, MonthRefused) as error:
+        typer.echo(f"Erreur : {error}", err=True)
+        return 2
+    if output is not None and not _written(output, report.reform_page(outcome, text)):
+        return 1
+    if json:
+        _echo_json(
+            {**asdict(outcome), "mois_droit": str(outcome.mois_droit), "cout_annuel_cents": outcome.cout_annuel_cents}
+        )
+        return 0
+    for remark in outcome.remarks:
+        typer.echo(f"Attention : {remark}")
+    for rows in report.reform_tables(outcome):
+        _print_table(*rows)
+    return 0
+
+
+def prefill_errors(
+    foyers: Foyers = 100_000,
+    seed: Seed = 1,
+    month: DeclarationMonth = Month(2026, 11),  # noqa: B008 - a constant
+    output: Output = None,
+    json: Json = False,
+    processes: Processes = 1,
+) -> int:
+    """Dire ce que le préremplissage évite : erreurs, indus, rappels, sous des hypothèses d'erreur écrites."""
+    from solidarite_server.engine import warm_up
+    from solidarite_server.simulation import report
+    from solidarite_server.simulation.prefill_errors import WITH, WITHOUT, compare_prefill
+    from solidarite_server.simulation.reform import FIRST_MONTH, LAST_KNOWN
+
+    if not _size_accepted(foyers, seed):
+        return 2
+    if not FIRST_MONTH <= month <= LAST_KNOWN:
+        typer.echo(f"Erreur : le mois va de {FIRST_MONTH} à {LAST_KNOWN}.", err=True)
+        return 2
+    warm_up()
+    outcome = compare_prefill(foyers, seed, month, processes=processes)
+    if output is not None and not _written(output, report.prefill_page(outcome)):
+        return 1
+    if json:
+        _echo_json({**asdict(outcome), "mois_declaration": str(outcome.mois_declaration)})
+        return 0
+    _print_table(
+        f"Déclarations de {month}, foyers qui demandent un droit",
+        ("", WITHOUT, WITH, "évité"),
+        report.prefill_rows(outcome),
+    )
+    return 0
+
+
+def _size_accepted(foyers: int, seed: int) -> bool:
+    from solidarite_server.simulation.population import Population
+
+    try:
+        Population(foyers, seed, Month(2026, 11))
+    except ValueError as error:
+        typer.echo(f"Erreur : {error}", err=True)
+        return False
+    return True
+
+
+def _written(output: Path, text: str) -> bool:
+    try:
+        output.write_text(text, "utf-8")
+    except OSError:
+        typer.echo(f"Erreur : {output.name} ne peut pas être écrit (dossier absent, droits ou place).", err=True)
+        return False
+    typer.echo(f"Rapport écrit : {output}", err=True)
+    return True
+
+
+def _print_table(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for place, head in enumerate(heads):
+        table.add_column(head, justify="right" if place else "left")
+    for row in rows:
+        table.add_row(*row)
+    Console(highlight=False).print(table)
+
+
+def _echo_json(value: object) -> None:
+    typer.echo(json_module.dumps(value, ensure_ascii=False, indent=2))

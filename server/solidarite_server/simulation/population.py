@@ -90,6 +90,8 @@ class Adultes:
     activite: Bytes
     nationalite: Bytes
     titre_annees: Bytes
+    plein_temps: Floats
+    """Pay of a whole month of full-time work, in net SMIC, whatever the person does."""
     salaire: Floats
     """Pay of a whole month of work, in net SMIC."""
     variable: Bytes
@@ -299,7 +301,7 @@ class _Maker:
         foyer = np.repeat(np.arange(n, dtype=np.int32), count)
         # Born when the allocataire was 22 to 38, or later when that would make them grown up.
         birth_age = self.between(len(foyer), 22 * 12, 38 * 12)
-        months = np.clip(age[foyer] - birth_age, 0, 22 * 12 - 1).astype(np.int32)
+        months = np.clip(age[foyer] - birth_age, 0, 21 * 12 - 1).astype(np.int32)
         months = np.where(months == 0, self.between(len(foyer), 0, 36).astype(np.int32), months)
         naissance = (self.now - months).astype(np.int32)
         benjamin = np.zeros(n, np.int32)
@@ -383,6 +385,7 @@ class _Maker:
             activite=activite.astype(np.uint8),
             nationalite=nationality,
             titre_annees=permit,
+            plein_temps=ratio,
             salaire=salaire,
             variable=self.happens(n, m["salaires.variables"]["part"]).astype(np.uint8),
             periode=periode.astype(np.uint8),
@@ -454,7 +457,8 @@ class _Maker:
     ) -> Floats:
         """Pay of full-time work in net SMIC: the published distribution, read at a rank that depends on the person."""
         n, table = len(famille), self.m["salaires.rang"]
-        rank = self.draw(n)
+        # Ranks are lowered below for some: the curve lifts all of them first, and keeps the published median.
+        rank = self.draw(n) ** table["courbure"]
         rank = np.where(partner & self.happens(n, table["commun_en_couple"]), rank[first], rank)
         rank = rank * np.where(months < 25 * 12, table["jeunes"], 1.0)
         rank = rank * np.where(part_time, table["temps_partiel"], 1.0)

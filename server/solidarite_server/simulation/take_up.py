@@ -26,9 +26,7 @@ class Claims:
 
 def claims(block: Block, rights: EntitlementColumns, marginals: Marginals) -> Claims:
     """The draw of each household decides once and for all: a reform changes who claims only by changing the rights."""
-    table = marginals["recours.prime_activite"]
-    chance = np.where(rights.ppa_cents < table["seuil"] * 100, table["dessous"], table["dessus"])
     rsa = (rights.rsa_cents > 0) & (block.foyers.recours_rsa < marginals.value("recours.rsa"))
     # Who claims the RSA receives the prime with it: one declaration opens both.
-    ppa = (rights.ppa_cents > 0) & (rsa | (block.foyers.recours_ppa < chance))
+    ppa = (rights.ppa_cents > 0) & (rsa | (block.foyers.recours_ppa < marginals.value("recours.prime_activite")))
     return Claims(rsa, ppa)
