@@ -85,6 +85,7 @@ async def start_server(settings: Settings, clock: Clock | None = None) -> Runnin
         settings.batch_limit_records,
         settings.freshness_wait_seconds,
         partial(_run_campaign, store, settings, options),
+        settings.simulations_at_once,
     )
     server = new_server(settings, IdentityInterceptor(door, trail, durable_reads=settings.audit_before_answer))
     names = add_servicers(server, services)

@@ -86,6 +86,8 @@ class Settings(BaseSettings):
     """Processus qui a démarré celui-ci ; quand il n'est plus là, celui-ci finit et s'arrête. Donné par `workers`."""
     campaign_processes: int = Field(default=2, ge=1, le=64)
     """Processus qui calculent une campagne demandée par un appel."""
+    simulations_at_once: int = Field(default=1, ge=0, le=16)
+    """Simulations demandées par un appel, à la fois dans un processus ; les suivantes sont refusées. 0 : aucune."""
     drain_seconds: float = Field(default=10.0, ge=0, le=600)
     """Temps laissé aux appels en cours après SIGTERM."""
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from solidarite.v1 import common_pb2 as solidarite_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1esolidarite/v1/simulation.proto\x12\rsolidarite.v1\x1a\x1asolidarite/v1/common.proto\"i\n\x19GeneratePopulationRequest\x12\x0e\n\x06\x66oyers\x18\x01 \x01(\x04\x12\x0c\n\x04seed\x18\x02 \x01(\x04\x12.\n\x10mois_declaration\x18\x03 \x01(\x0b\x32\x14.solidarite.v1.Month\"?\n\x1aGeneratePopulationResponse\x12\x11\n\tarrow_ipc\x18\x01 \x01(\x0c\x12\x0e\n\x06\x66oyers\x18\x02 \x01(\r\"t\n\x14\x43ompareReformRequest\x12\x0e\n\x06\x66oyers\x18\x01 \x01(\x04\x12\x0c\n\x04seed\x18\x02 \x01(\x04\x12(\n\nmois_droit\x18\x03 \x01(\x0b\x32\x14.solidarite.v1.Month\x12\x14\n\x0coverlay_yaml\x18\x04 \x01(\t\"~\n\x0bReformGroup\x12\x11\n\tdimension\x18\x01 \x01(\t\x12\x10\n\x08label_fr\x18\x02 \x01(\t\x12\x0e\n\x06\x66oyers\x18\x03 \x01(\x04\x12\x0f\n\x07winners\x18\x04 \x01(\x04\x12\x0e\n\x06losers\x18\x05 \x01(\x04\x12\x19\n\x11mean_change_cents\x18\x06 \x01(\x12\"\xbf\x01\n\x15\x43ompareReformResponse\x12\x18\n\x10rsa_before_cents\x18\x01 \x01(\x12\x12\x17\n\x0frsa_after_cents\x18\x02 \x01(\x12\x12#\n\x1bprime_activite_before_cents\x18\x03 \x01(\x12\x12\"\n\x1aprime_activite_after_cents\x18\x04 \x01(\x12\x12*\n\x06groups\x18\x05 \x03(\x0b\x32\x1a.solidarite.v1.ReformGroup2\xdc\x01\n\x11SimulationService\x12k\n\x12GeneratePopulation\x12(.solidarite.v1.GeneratePopulationRequest\x1a).solidarite.v1.GeneratePopulationResponse0\x01\x12Z\n\rCompareReform\x12#.solidarite.v1.CompareReformRequest\x1a$.solidarite.v1.CompareReformResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1esolidarite/v1/simulation.proto\x12\rsolidarite.v1\x1a\x1asolidarite/v1/common.proto\"i\n\x19GeneratePopulationRequest\x12\x0e\n\x06\x66oyers\x18\x01 \x01(\x04\x12\x0c\n\x04seed\x18\x02 \x01(\x04\x12.\n\x10mois_declaration\x18\x03 \x01(\x0b\x32\x14.solidarite.v1.Month\"?\n\x1aGeneratePopulationResponse\x12\x11\n\tarrow_ipc\x18\x01 \x01(\x0c\x12\x0e\n\x06\x66oyers\x18\x02 \x01(\r\"t\n\x14\x43ompareReformRequest\x12\x0e\n\x06\x66oyers\x18\x01 \x01(\x04\x12\x0c\n\x04seed\x18\x02 \x01(\x04\x12(\n\nmois_droit\x18\x03 \x01(\x0b\x32\x14.solidarite.v1.Month\x12\x14\n\x0coverlay_yaml\x18\x04 \x01(\t\"\xc0\x01\n\x0bReformGroup\x12\x11\n\tdimension\x18\x01 \x01(\t\x12\x10\n\x08label_fr\x18\x02 \x01(\t\x12\x0e\n\x06\x66oyers\x18\x03 \x01(\x04\x12\x0f\n\x07winners\x18\x04 \x01(\x04\x12\x0e\n\x06losers\x18\x05 \x01(\x04\x12\x19\n\x11mean_change_cents\x18\x06 \x01(\x12\x12\x19\n\x11yearly_cost_cents\x18\x07 \x01(\x12\x12%\n\x1dmean_standard_of_living_cents\x18\x08 \x01(\x12\"\xa9\x02\n\x15\x43ompareReformResponse\x12\x18\n\x10rsa_before_cents\x18\x01 \x01(\x12\x12\x17\n\x0frsa_after_cents\x18\x02 \x01(\x12\x12#\n\x1bprime_activite_before_cents\x18\x03 \x01(\x12\x12\"\n\x1aprime_activite_after_cents\x18\x04 \x01(\x12\x12*\n\x06groups\x18\x05 \x03(\x0b\x32\x1a.solidarite.v1.ReformGroup\x12\x19\n\x11yearly_cost_cents\x18\x06 \x01(\x12\x12\x1c\n\x14\x62\x65neficiaires_before\x18\x07 \x01(\x04\x12\x1b\n\x13\x62\x65neficiaires_after\x18\x08 \x01(\x04\x12\x12\n\nremarks_fr\x18\t \x03(\t2\xdc\x01\n\x11SimulationService\x12k\n\x12GeneratePopulation\x12(.solidarite.v1.GeneratePopulationRequest\x1a).solidarite.v1.GeneratePopulationResponse0\x01\x12Z\n\rCompareReform\x12#.solidarite.v1.CompareReformRequest\x1a$.solidarite.v1.CompareReformResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,10 +38,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GENERATEPOPULATIONRESPONSE']._serialized_end=247
   _globals['_COMPAREREFORMREQUEST']._serialized_start=249
   _globals['_COMPAREREFORMREQUEST']._serialized_end=365
-  _globals['_REFORMGROUP']._serialized_start=367
-  _globals['_REFORMGROUP']._serialized_end=493
-  _globals['_COMPAREREFORMRESPONSE']._serialized_start=496
-  _globals['_COMPAREREFORMRESPONSE']._serialized_end=687
-  _globals['_SIMULATIONSERVICE']._serialized_start=690
-  _globals['_SIMULATIONSERVICE']._serialized_end=910
+  _globals['_REFORMGROUP']._serialized_start=368
+  _globals['_REFORMGROUP']._serialized_end=560
+  _globals['_COMPAREREFORMRESPONSE']._serialized_start=563
+  _globals['_COMPAREREFORMRESPONSE']._serialized_end=860
+  _globals['_SIMULATIONSERVICE']._serialized_start=863
+  _globals['_SIMULATIONSERVICE']._serialized_end=1083
 # @@protoc_insertion_point(module_scope)

@@ -29,9 +29,9 @@ class GeneratePopulationRequest(_message.Message):
     SEED_FIELD_NUMBER: _builtins.int
     MOIS_DECLARATION_FIELD_NUMBER: _builtins.int
     foyers: _builtins.int
-    """foyers is how many, at most 1,000,000."""
+    """foyers is how many, from 1 to 1,000,000."""
     seed: _builtins.int
-    """seed decides them."""
+    """seed decides them, below 2^63."""
     @_builtins.property
     def mois_declaration(self) -> _common_pb2.Month:
         """mois_declaration is the month M whose reference months are filled."""
@@ -60,9 +60,9 @@ class GeneratePopulationResponse(_message.Message):
     ARROW_IPC_FIELD_NUMBER: _builtins.int
     FOYERS_FIELD_NUMBER: _builtins.int
     arrow_ipc: _builtins.bytes
-    """arrow_ipc is an Arrow IPC stream of the block; the columns are those of the documentation."""
+    """arrow_ipc is an Arrow IPC stream of the block; the columns are those of docs/population.md."""
     foyers: _builtins.int
-    """foyers is how many the block holds."""
+    """foyers is how many the block holds, at most 2,000."""
     def __init__(
         self,
         *,
@@ -88,14 +88,16 @@ class CompareReformRequest(_message.Message):
     MOIS_DROIT_FIELD_NUMBER: _builtins.int
     OVERLAY_YAML_FIELD_NUMBER: _builtins.int
     foyers: _builtins.int
-    """foyers is how many synthetic households."""
+    """foyers is how many synthetic households, from 1 to 1,000,000."""
     seed: _builtins.int
-    """seed decides them."""
+    """seed decides them, below 2^63."""
     overlay_yaml: _builtins.str
-    """overlay_yaml changes parameters, for example `ppa.pente: {2027-01-01: 0.62}`."""
+    """overlay_yaml changes parameters, for example `ppa.pente: 0.62 from 2027-01` or `ppa.pente: {2027-01-01: 0.62}`; at
+    most 10,000 bytes. Empty, nothing changes.
+    """
     @_builtins.property
     def mois_droit(self) -> _common_pb2.Month:
-        """mois_droit is the month of right compared."""
+        """mois_droit is the month of right compared: from 2019-01 to 2026-12, or to the year that follows the change."""
 
     def __init__(
         self,
@@ -125,6 +127,8 @@ class ReformGroup(_message.Message):
     WINNERS_FIELD_NUMBER: _builtins.int
     LOSERS_FIELD_NUMBER: _builtins.int
     MEAN_CHANGE_CENTS_FIELD_NUMBER: _builtins.int
+    YEARLY_COST_CENTS_FIELD_NUMBER: _builtins.int
+    MEAN_STANDARD_OF_LIVING_CENTS_FIELD_NUMBER: _builtins.int
     dimension: _builtins.str
     """dimension is how households are grouped: "decile" or "famille"."""
     label_fr: _builtins.str
@@ -136,7 +140,11 @@ class ReformGroup(_message.Message):
     losers: _builtins.int
     """losers is how many lose."""
     mean_change_cents: _builtins.int
-    """mean_change_cents is the mean change by month."""
+    """mean_change_cents is the mean change by month, over every household of the group."""
+    yearly_cost_cents: _builtins.int
+    """yearly_cost_cents is twelve times what the group gains in the month."""
+    mean_standard_of_living_cents: _builtins.int
+    """mean_standard_of_living_cents is the monthly income by consumption unit before the change."""
     def __init__(
         self,
         *,
@@ -146,10 +154,12 @@ class ReformGroup(_message.Message):
         winners: _builtins.int = ...,
         losers: _builtins.int = ...,
         mean_change_cents: _builtins.int = ...,
+        yearly_cost_cents: _builtins.int = ...,
+        mean_standard_of_living_cents: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dimension", b"dimension", "foyers", b"foyers", "label_fr", b"label_fr", "losers", b"losers", "mean_change_cents", b"mean_change_cents", "winners", b"winners"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dimension", b"dimension", "foyers", b"foyers", "label_fr", b"label_fr", "losers", b"losers", "mean_change_cents", b"mean_change_cents", "mean_standard_of_living_cents", b"mean_standard_of_living_cents", "winners", b"winners", "yearly_cost_cents", b"yearly_cost_cents"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -157,7 +167,7 @@ Global___ReformGroup: _TypeAlias = ReformGroup  # noqa: Y015
 
 @_typing.final
 class CompareReformResponse(_message.Message):
-    """CompareReformResponse is the outcome."""
+    """CompareReformResponse is the outcome. Amounts and counts are those of the whole country."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -166,6 +176,10 @@ class CompareReformResponse(_message.Message):
     PRIME_ACTIVITE_BEFORE_CENTS_FIELD_NUMBER: _builtins.int
     PRIME_ACTIVITE_AFTER_CENTS_FIELD_NUMBER: _builtins.int
     GROUPS_FIELD_NUMBER: _builtins.int
+    YEARLY_COST_CENTS_FIELD_NUMBER: _builtins.int
+    BENEFICIAIRES_BEFORE_FIELD_NUMBER: _builtins.int
+    BENEFICIAIRES_AFTER_FIELD_NUMBER: _builtins.int
+    REMARKS_FR_FIELD_NUMBER: _builtins.int
     rsa_before_cents: _builtins.int
     """rsa_before_cents is the RSA of the month before the change."""
     rsa_after_cents: _builtins.int
@@ -174,9 +188,19 @@ class CompareReformResponse(_message.Message):
     """prime_activite_before_cents is the prime d'activité of the month before the change."""
     prime_activite_after_cents: _builtins.int
     """prime_activite_after_cents is the same after it."""
+    yearly_cost_cents: _builtins.int
+    """yearly_cost_cents is twelve times the change of the month; negative for a saving."""
+    beneficiaires_before: _builtins.int
+    """beneficiaires_before is how many households are paid one right or both before the change."""
+    beneficiaires_after: _builtins.int
+    """beneficiaires_after is the same after it."""
     @_builtins.property
     def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReformGroup]:
-        """groups are the outcomes by group."""
+        """groups are the outcomes by group: ten deciles from the poorest, then the family types."""
+
+    @_builtins.property
+    def remarks_fr(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """remarks_fr tells what to know of the dates of effect, for example a change that comes after the month compared."""
 
     def __init__(
         self,
@@ -186,10 +210,14 @@ class CompareReformResponse(_message.Message):
         prime_activite_before_cents: _builtins.int = ...,
         prime_activite_after_cents: _builtins.int = ...,
         groups: _abc.Iterable[Global___ReformGroup] | None = ...,
+        yearly_cost_cents: _builtins.int = ...,
+        beneficiaires_before: _builtins.int = ...,
+        beneficiaires_after: _builtins.int = ...,
+        remarks_fr: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "prime_activite_after_cents", b"prime_activite_after_cents", "prime_activite_before_cents", b"prime_activite_before_cents", "rsa_after_cents", b"rsa_after_cents", "rsa_before_cents", b"rsa_before_cents"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["beneficiaires_after", b"beneficiaires_after", "beneficiaires_before", b"beneficiaires_before", "groups", b"groups", "prime_activite_after_cents", b"prime_activite_after_cents", "prime_activite_before_cents", b"prime_activite_before_cents", "remarks_fr", b"remarks_fr", "rsa_after_cents", b"rsa_after_cents", "rsa_before_cents", b"rsa_before_cents", "yearly_cost_cents", b"yearly_cost_cents"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

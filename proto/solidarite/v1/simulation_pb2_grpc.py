@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class SimulationServiceStub(object):
-    """SimulationService works on synthetic households only; it never reads the store.
+    """SimulationService works on synthetic households only; it never reads the store. A server runs few simulations at
+    once: beyond, the call is refused with RESOURCE_EXHAUSTED and the delay after which to try again.
     """
 
     def __init__(self, channel):
@@ -48,18 +49,21 @@ class SimulationServiceStub(object):
 
 
 class SimulationServiceServicer(object):
-    """SimulationService works on synthetic households only; it never reads the store.
+    """SimulationService works on synthetic households only; it never reads the store. A server runs few simulations at
+    once: beyond, the call is refused with RESOURCE_EXHAUSTED and the delay after which to try again.
     """
 
     def GeneratePopulation(self, request, context):
         """GeneratePopulation streams synthetic households with their resource records; the same seed gives the same bytes.
+        A server without Arrow answers UNIMPLEMENTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CompareReform(self, request, context):
-        """CompareReform computes a synthetic country before and after a change of parameters.
+        """CompareReform computes a synthetic country before and after a change of parameters. The same request gives the same
+        answer. A change that the law's own files would not accept is INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -87,7 +91,8 @@ def add_SimulationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SimulationService(object):
-    """SimulationService works on synthetic households only; it never reads the store.
+    """SimulationService works on synthetic households only; it never reads the store. A server runs few simulations at
+    once: beyond, the call is refused with RESOURCE_EXHAUSTED and the delay after which to try again.
     """
 
     @staticmethod

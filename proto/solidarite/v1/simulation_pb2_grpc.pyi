@@ -27,29 +27,43 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class SimulationServiceStub:
-    """SimulationService works on synthetic households only; it never reads the store."""
+    """SimulationService works on synthetic households only; it never reads the store. A server runs few simulations at
+    once: beyond, the call is refused with RESOURCE_EXHAUSTED and the delay after which to try again.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> SimulationServiceAsyncStub: ...
     GeneratePopulation: _grpc.UnaryStreamMultiCallable[_simulation_pb2.GeneratePopulationRequest, _simulation_pb2.GeneratePopulationResponse]
-    """GeneratePopulation streams synthetic households with their resource records; the same seed gives the same bytes."""
+    """GeneratePopulation streams synthetic households with their resource records; the same seed gives the same bytes.
+    A server without Arrow answers UNIMPLEMENTED.
+    """
     CompareReform: _grpc.UnaryUnaryMultiCallable[_simulation_pb2.CompareReformRequest, _simulation_pb2.CompareReformResponse]
-    """CompareReform computes a synthetic country before and after a change of parameters."""
+    """CompareReform computes a synthetic country before and after a change of parameters. The same request gives the same
+    answer. A change that the law's own files would not accept is INVALID_ARGUMENT.
+    """
 
 @_typing.type_check_only
 class SimulationServiceAsyncStub(SimulationServiceStub):
-    """SimulationService works on synthetic households only; it never reads the store."""
+    """SimulationService works on synthetic households only; it never reads the store. A server runs few simulations at
+    once: beyond, the call is refused with RESOURCE_EXHAUSTED and the delay after which to try again.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GeneratePopulation: _aio.UnaryStreamMultiCallable[_simulation_pb2.GeneratePopulationRequest, _simulation_pb2.GeneratePopulationResponse]  # type: ignore[assignment]
-    """GeneratePopulation streams synthetic households with their resource records; the same seed gives the same bytes."""
+    """GeneratePopulation streams synthetic households with their resource records; the same seed gives the same bytes.
+    A server without Arrow answers UNIMPLEMENTED.
+    """
     CompareReform: _aio.UnaryUnaryMultiCallable[_simulation_pb2.CompareReformRequest, _simulation_pb2.CompareReformResponse]  # type: ignore[assignment]
-    """CompareReform computes a synthetic country before and after a change of parameters."""
+    """CompareReform computes a synthetic country before and after a change of parameters. The same request gives the same
+    answer. A change that the law's own files would not accept is INVALID_ARGUMENT.
+    """
 
 class SimulationServiceServicer(metaclass=_abc_1.ABCMeta):
-    """SimulationService works on synthetic households only; it never reads the store."""
+    """SimulationService works on synthetic households only; it never reads the store. A server runs few simulations at
+    once: beyond, the call is refused with RESOURCE_EXHAUSTED and the delay after which to try again.
+    """
 
     @_abc_1.abstractmethod
     def GeneratePopulation(
@@ -57,7 +71,9 @@ class SimulationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _simulation_pb2.GeneratePopulationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_simulation_pb2.GeneratePopulationResponse], _abc.AsyncIterator[_simulation_pb2.GeneratePopulationResponse]]:
-        """GeneratePopulation streams synthetic households with their resource records; the same seed gives the same bytes."""
+        """GeneratePopulation streams synthetic households with their resource records; the same seed gives the same bytes.
+        A server without Arrow answers UNIMPLEMENTED.
+        """
 
     @_abc_1.abstractmethod
     def CompareReform(
@@ -65,6 +81,8 @@ class SimulationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _simulation_pb2.CompareReformRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_simulation_pb2.CompareReformResponse, _abc.Awaitable[_simulation_pb2.CompareReformResponse]]:
-        """CompareReform computes a synthetic country before and after a change of parameters."""
+        """CompareReform computes a synthetic country before and after a change of parameters. The same request gives the same
+        answer. A change that the law's own files would not accept is INVALID_ARGUMENT.
+        """
 
 def add_SimulationServiceServicer_to_server(servicer: SimulationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

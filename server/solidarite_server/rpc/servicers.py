@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import grpc
 from solidarite.v1 import (
@@ -23,7 +23,7 @@ from solidarite.v1 import (
     simulation_pb2_grpc,
 )
 
-from solidarite_server.domain.errors import InvalidRequest, NotImplementedYet, Reason, SolidariteError
+from solidarite_server.domain.errors import InvalidRequest, Reason, SolidariteError
 from solidarite_server.domain.month import Month
 from solidarite_server.domain.nir import is_valid_nir
 from solidarite_server.engine import columns_from, compute_columns
@@ -33,6 +33,8 @@ from solidarite_server.ports import AuditLine, BatchOutcome, Store
 from solidarite_server.rpc import convert, convert_declarations, convert_records
 from solidarite_server.rpc.freshness import token, wait_for
 from solidarite_server.rpc.identity import caller, written
+from solidarite_server.rpc.off_loop import in_thread
+from solidarite_server.rpc.simulation import SimulationServicer
 from solidarite_server.services.audit import AuditTrail
 from solidarite_server.services.campaign import Progress, campaign_progress
 from solidarite_server.services.controls import ControlTotal, run_controls, totals_of
@@ -48,13 +50,11 @@ from solidarite_server.services.timeline import timeline
 if TYPE_CHECKING:
     Context = grpc.aio.ServicerContext[Any, Any]
 
-_T = TypeVar("_T")
 _FINDINGS_A_MESSAGE = 1_000
 _IN_FLIGHT_BATCHES = 16
 _FOYERS_A_BATCH = 500
 _REQUESTS_A_BATCH = 2_000
 _WATCH_SECONDS = 0.5
-_LATER = "Ce service est annoncé par le contrat ; ce serveur ne le rend pas encore."
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,7 @@ class Services:
     batch_limit_records: int
     freshness_wait_seconds: float
     run_campaign: Callable[[str, Month], Iterator[Progress]]
+    simulations_at_once: int
 
 
 class ResourceRecordServicer(resource_record_pb2_grpc.ResourceRecordServiceServicer):
@@ -427,7 +428,7 @@ class CampaignServicer(campaign_pb2_grpc.CampaignServiceServicer):
     ) -> AsyncIterator[campaign_pb2.RunCampaignResponse]:
         campaign_id = convert.text(request.campaign_id, "campaign_id", maximum=64)
         mois = convert.declaration_month(request.mois_declaration, "mois_declaration")
-        async for progress in _in_thread(self._services.run_campaign(campaign_id, mois)):
+        async for progress in in_thread(self._services.run_campaign(campaign_id, mois)):
             yield campaign_pb2.RunCampaignResponse(progress=convert_declarations.campaign_progress(progress))
 
     async def GetCampaign(  # noqa: N802
@@ -447,7 +448,7 @@ class CampaignServicer(campaign_pb2_grpc.CampaignServiceServicer):
             detect_non_recours=request.detect_non_recours,
         )  # fmt: skip
         compared, totals = 0, dict[tuple[str, Benefit], ControlTotal]()
-        async for block in _in_thread(blocks):
+        async for block in in_thread(blocks):
             compared += block.compared
             totals_of(block.findings, totals)
             for start in range(0, len(block.findings), _FINDINGS_A_MESSAGE) or (0,):
@@ -460,33 +461,6 @@ class CampaignServicer(campaign_pb2_grpc.CampaignServiceServicer):
         )
 
 
-async def _in_thread(steps: Iterator[_T]) -> AsyncIterator[_T]:
-    """The steps of a long work, each taken in a thread; a caller gone ends the work after the step in progress."""
-    end = object()
-    try:
-        while (step := await asyncio.to_thread(next, steps, end)) is not end:
-            yield step  # type: ignore[misc]
-    finally:
-        close = getattr(steps, "close", None)
-        if close is not None:
-            await asyncio.to_thread(close)
-
-
-class SimulationServicer(simulation_pb2_grpc.SimulationServiceServicer):
-    """Synthetic populations and reforms: announced."""
-
-    async def GeneratePopulation(  # noqa: N802
-        self, request: simulation_pb2.GeneratePopulationRequest, context: Context
-    ) -> AsyncIterator[simulation_pb2.GeneratePopulationResponse]:
-        raise NotImplementedYet(_LATER)
-        yield
-
-    async def CompareReform(  # noqa: N802
-        self, request: simulation_pb2.CompareReformRequest, context: Context
-    ) -> simulation_pb2.CompareReformResponse:
-        raise NotImplementedYet(_LATER)
-
-
 def add_servicers(server: grpc.aio.Server, services: Services) -> list[str]:
     """Register every service of the contract; their full names."""
     resource_record_pb2_grpc.add_ResourceRecordServiceServicer_to_server(ResourceRecordServicer(services), server)
@@ -494,6 +468,8 @@ def add_servicers(server: grpc.aio.Server, services: Services) -> list[str]:
     declaration_pb2_grpc.add_DeclarationServiceServicer_to_server(DeclarationServicer(services), server)
     entitlement_pb2_grpc.add_EntitlementServiceServicer_to_server(EntitlementServicer(services), server)
     campaign_pb2_grpc.add_CampaignServiceServicer_to_server(CampaignServicer(services), server)
-    simulation_pb2_grpc.add_SimulationServiceServicer_to_server(SimulationServicer(), server)
+    simulation_pb2_grpc.add_SimulationServiceServicer_to_server(
+        SimulationServicer(services.simulations_at_once), server
+    )
     modules = (resource_record_pb2, foyer_pb2, declaration_pb2, entitlement_pb2, campaign_pb2, simulation_pb2)
     return [s.full_name for module in modules for s in module.DESCRIPTOR.services_by_name.values()]

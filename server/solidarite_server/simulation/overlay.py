@@ -21,6 +21,8 @@ from solidarite_server.legislation import Legislation, LegislationError, load_le
 from solidarite_server.legislation.loader import FIRST_REPLAY, MONTH_OF_EARNINGS
 
 MAX_BYTES = 10_000
+_MAX_BRACKETS = 100
+"""One mapping a parameter is enough; thousands of open brackets cost the reader seconds before it gives up."""
 _SHORT = re.compile(r"(?P<value>\S+?)(?: (?P<unit>[^\d\s].*?))? (?:from|à partir de) (?P<date>\S+)")
 _DECIMAL = re.compile(r"-?\d{1,9}(?:\.\d{1,9})?")
 _MONTHS = re.compile(r"(\d{4})-(\d{2})(?:-(\d{2}))?")
@@ -74,6 +76,8 @@ def read_overlay(text: str, legislation: Legislation | None = None) -> Overlay:
     law = legislation or load_legislation()
     if len(text.encode()) > MAX_BYTES:
         raise LegislationError(f"la réforme dépasse {MAX_BYTES} octets")
+    if text.count("{") + text.count("[") > _MAX_BRACKETS:
+        raise LegislationError(f"plus de {_MAX_BRACKETS} crochets ou accolades : une seule par paramètre suffit")
     changes = tuple(_changes(_mapping(text), law))
     overlaid: dict[str, dict[date, str]] = {}
     for change in changes:

@@ -138,7 +138,7 @@ def reform_tables(outcome: reform.Comparison) -> list[Shown]:
     ]
     heads = ("", "foyers", "gagnants", "perdants", "variation moyenne", "coût annuel", "niveau de vie moyen")
     for dimension, title in _DIMENSIONS.items():
-        rows = [
+        rows: list[tuple[str, ...]] = [
             (
                 g.label,
                 number(g.foyers),

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file solidarite/v1/simulation.proto.
  */
 export const file_solidarite_v1_simulation: GenFile = /*@__PURE__*/
-  fileDesc("Ch5zb2xpZGFyaXRlL3YxL3NpbXVsYXRpb24ucHJvdG8SDXNvbGlkYXJpdGUudjEiaQoZR2VuZXJhdGVQb3B1bGF0aW9uUmVxdWVzdBIOCgZmb3llcnMYASABKAQSDAoEc2VlZBgCIAEoBBIuChBtb2lzX2RlY2xhcmF0aW9uGAMgASgLMhQuc29saWRhcml0ZS52MS5Nb250aCI/ChpHZW5lcmF0ZVBvcHVsYXRpb25SZXNwb25zZRIRCglhcnJvd19pcGMYASABKAwSDgoGZm95ZXJzGAIgASgNInQKFENvbXBhcmVSZWZvcm1SZXF1ZXN0Eg4KBmZveWVycxgBIAEoBBIMCgRzZWVkGAIgASgEEigKCm1vaXNfZHJvaXQYAyABKAsyFC5zb2xpZGFyaXRlLnYxLk1vbnRoEhQKDG92ZXJsYXlfeWFtbBgEIAEoCSJ+CgtSZWZvcm1Hcm91cBIRCglkaW1lbnNpb24YASABKAkSEAoIbGFiZWxfZnIYAiABKAkSDgoGZm95ZXJzGAMgASgEEg8KB3dpbm5lcnMYBCABKAQSDgoGbG9zZXJzGAUgASgEEhkKEW1lYW5fY2hhbmdlX2NlbnRzGAYgASgSIr8BChVDb21wYXJlUmVmb3JtUmVzcG9uc2USGAoQcnNhX2JlZm9yZV9jZW50cxgBIAEoEhIXCg9yc2FfYWZ0ZXJfY2VudHMYAiABKBISIwobcHJpbWVfYWN0aXZpdGVfYmVmb3JlX2NlbnRzGAMgASgSEiIKGnByaW1lX2FjdGl2aXRlX2FmdGVyX2NlbnRzGAQgASgSEioKBmdyb3VwcxgFIAMoCzIaLnNvbGlkYXJpdGUudjEuUmVmb3JtR3JvdXAy3AEKEVNpbXVsYXRpb25TZXJ2aWNlEmsKEkdlbmVyYXRlUG9wdWxhdGlvbhIoLnNvbGlkYXJpdGUudjEuR2VuZXJhdGVQb3B1bGF0aW9uUmVxdWVzdBopLnNvbGlkYXJpdGUudjEuR2VuZXJhdGVQb3B1bGF0aW9uUmVzcG9uc2UwARJaCg1Db21wYXJlUmVmb3JtEiMuc29saWRhcml0ZS52MS5Db21wYXJlUmVmb3JtUmVxdWVzdBokLnNvbGlkYXJpdGUudjEuQ29tcGFyZVJlZm9ybVJlc3BvbnNlYgZwcm90bzM", [file_solidarite_v1_common]);
+  fileDesc("Ch5zb2xpZGFyaXRlL3YxL3NpbXVsYXRpb24ucHJvdG8SDXNvbGlkYXJpdGUudjEiaQoZR2VuZXJhdGVQb3B1bGF0aW9uUmVxdWVzdBIOCgZmb3llcnMYASABKAQSDAoEc2VlZBgCIAEoBBIuChBtb2lzX2RlY2xhcmF0aW9uGAMgASgLMhQuc29saWRhcml0ZS52MS5Nb250aCI/ChpHZW5lcmF0ZVBvcHVsYXRpb25SZXNwb25zZRIRCglhcnJvd19pcGMYASABKAwSDgoGZm95ZXJzGAIgASgNInQKFENvbXBhcmVSZWZvcm1SZXF1ZXN0Eg4KBmZveWVycxgBIAEoBBIMCgRzZWVkGAIgASgEEigKCm1vaXNfZHJvaXQYAyABKAsyFC5zb2xpZGFyaXRlLnYxLk1vbnRoEhQKDG92ZXJsYXlfeWFtbBgEIAEoCSLAAQoLUmVmb3JtR3JvdXASEQoJZGltZW5zaW9uGAEgASgJEhAKCGxhYmVsX2ZyGAIgASgJEg4KBmZveWVycxgDIAEoBBIPCgd3aW5uZXJzGAQgASgEEg4KBmxvc2VycxgFIAEoBBIZChFtZWFuX2NoYW5nZV9jZW50cxgGIAEoEhIZChF5ZWFybHlfY29zdF9jZW50cxgHIAEoEhIlCh1tZWFuX3N0YW5kYXJkX29mX2xpdmluZ19jZW50cxgIIAEoEiKpAgoVQ29tcGFyZVJlZm9ybVJlc3BvbnNlEhgKEHJzYV9iZWZvcmVfY2VudHMYASABKBISFwoPcnNhX2FmdGVyX2NlbnRzGAIgASgSEiMKG3ByaW1lX2FjdGl2aXRlX2JlZm9yZV9jZW50cxgDIAEoEhIiChpwcmltZV9hY3Rpdml0ZV9hZnRlcl9jZW50cxgEIAEoEhIqCgZncm91cHMYBSADKAsyGi5zb2xpZGFyaXRlLnYxLlJlZm9ybUdyb3VwEhkKEXllYXJseV9jb3N0X2NlbnRzGAYgASgSEhwKFGJlbmVmaWNpYWlyZXNfYmVmb3JlGAcgASgEEhsKE2JlbmVmaWNpYWlyZXNfYWZ0ZXIYCCABKAQSEgoKcmVtYXJrc19mchgJIAMoCTLcAQoRU2ltdWxhdGlvblNlcnZpY2USawoSR2VuZXJhdGVQb3B1bGF0aW9uEiguc29saWRhcml0ZS52MS5HZW5lcmF0ZVBvcHVsYXRpb25SZXF1ZXN0Gikuc29saWRhcml0ZS52MS5HZW5lcmF0ZVBvcHVsYXRpb25SZXNwb25zZTABEloKDUNvbXBhcmVSZWZvcm0SIy5zb2xpZGFyaXRlLnYxLkNvbXBhcmVSZWZvcm1SZXF1ZXN0GiQuc29saWRhcml0ZS52MS5Db21wYXJlUmVmb3JtUmVzcG9uc2ViBnByb3RvMw", [file_solidarite_v1_common]);
 
 /**
  * GeneratePopulationRequest asks for households.
@@ -23,14 +23,14 @@ export const file_solidarite_v1_simulation: GenFile = /*@__PURE__*/
  */
 export type GeneratePopulationRequest = Message<"solidarite.v1.GeneratePopulationRequest"> & {
   /**
-   * foyers is how many, at most 1,000,000.
+   * foyers is how many, from 1 to 1,000,000.
    *
    * @generated from field: uint64 foyers = 1;
    */
   foyers: bigint;
 
   /**
-   * seed decides them.
+   * seed decides them, below 2^63.
    *
    * @generated from field: uint64 seed = 2;
    */
@@ -58,14 +58,14 @@ export const GeneratePopulationRequestSchema: GenMessage<GeneratePopulationReque
  */
 export type GeneratePopulationResponse = Message<"solidarite.v1.GeneratePopulationResponse"> & {
   /**
-   * arrow_ipc is an Arrow IPC stream of the block; the columns are those of the documentation.
+   * arrow_ipc is an Arrow IPC stream of the block; the columns are those of docs/population.md.
    *
    * @generated from field: bytes arrow_ipc = 1;
    */
   arrowIpc: Uint8Array;
 
   /**
-   * foyers is how many the block holds.
+   * foyers is how many the block holds, at most 2,000.
    *
    * @generated from field: uint32 foyers = 2;
    */
@@ -86,28 +86,29 @@ export const GeneratePopulationResponseSchema: GenMessage<GeneratePopulationResp
  */
 export type CompareReformRequest = Message<"solidarite.v1.CompareReformRequest"> & {
   /**
-   * foyers is how many synthetic households.
+   * foyers is how many synthetic households, from 1 to 1,000,000.
    *
    * @generated from field: uint64 foyers = 1;
    */
   foyers: bigint;
 
   /**
-   * seed decides them.
+   * seed decides them, below 2^63.
    *
    * @generated from field: uint64 seed = 2;
    */
   seed: bigint;
 
   /**
-   * mois_droit is the month of right compared.
+   * mois_droit is the month of right compared: from 2019-01 to 2026-12, or to the year that follows the change.
    *
    * @generated from field: solidarite.v1.Month mois_droit = 3;
    */
   moisDroit?: Month | undefined;
 
   /**
-   * overlay_yaml changes parameters, for example `ppa.pente: {2027-01-01: 0.62}`.
+   * overlay_yaml changes parameters, for example `ppa.pente: 0.62 from 2027-01` or `ppa.pente: {2027-01-01: 0.62}`; at
+   * most 10,000 bytes. Empty, nothing changes.
    *
    * @generated from field: string overlay_yaml = 4;
    */
@@ -163,11 +164,25 @@ export type ReformGroup = Message<"solidarite.v1.ReformGroup"> & {
   losers: bigint;
 
   /**
-   * mean_change_cents is the mean change by month.
+   * mean_change_cents is the mean change by month, over every household of the group.
    *
    * @generated from field: sint64 mean_change_cents = 6;
    */
   meanChangeCents: bigint;
+
+  /**
+   * yearly_cost_cents is twelve times what the group gains in the month.
+   *
+   * @generated from field: sint64 yearly_cost_cents = 7;
+   */
+  yearlyCostCents: bigint;
+
+  /**
+   * mean_standard_of_living_cents is the monthly income by consumption unit before the change.
+   *
+   * @generated from field: sint64 mean_standard_of_living_cents = 8;
+   */
+  meanStandardOfLivingCents: bigint;
 };
 
 /**
@@ -178,7 +193,7 @@ export const ReformGroupSchema: GenMessage<ReformGroup> = /*@__PURE__*/
   messageDesc(file_solidarite_v1_simulation, 3);
 
 /**
- * CompareReformResponse is the outcome.
+ * CompareReformResponse is the outcome. Amounts and counts are those of the whole country.
  *
  * @generated from message solidarite.v1.CompareReformResponse
  */
@@ -212,11 +227,39 @@ export type CompareReformResponse = Message<"solidarite.v1.CompareReformResponse
   primeActiviteAfterCents: bigint;
 
   /**
-   * groups are the outcomes by group.
+   * groups are the outcomes by group: ten deciles from the poorest, then the family types.
    *
    * @generated from field: repeated solidarite.v1.ReformGroup groups = 5;
    */
   groups: ReformGroup[];
+
+  /**
+   * yearly_cost_cents is twelve times the change of the month; negative for a saving.
+   *
+   * @generated from field: sint64 yearly_cost_cents = 6;
+   */
+  yearlyCostCents: bigint;
+
+  /**
+   * beneficiaires_before is how many households are paid one right or both before the change.
+   *
+   * @generated from field: uint64 beneficiaires_before = 7;
+   */
+  beneficiairesBefore: bigint;
+
+  /**
+   * beneficiaires_after is the same after it.
+   *
+   * @generated from field: uint64 beneficiaires_after = 8;
+   */
+  beneficiairesAfter: bigint;
+
+  /**
+   * remarks_fr tells what to know of the dates of effect, for example a change that comes after the month compared.
+   *
+   * @generated from field: repeated string remarks_fr = 9;
+   */
+  remarksFr: string[];
 };
 
 /**
@@ -227,13 +270,15 @@ export const CompareReformResponseSchema: GenMessage<CompareReformResponse> = /*
   messageDesc(file_solidarite_v1_simulation, 4);
 
 /**
- * SimulationService works on synthetic households only; it never reads the store.
+ * SimulationService works on synthetic households only; it never reads the store. A server runs few simulations at
+ * once: beyond, the call is refused with RESOURCE_EXHAUSTED and the delay after which to try again.
  *
  * @generated from service solidarite.v1.SimulationService
  */
 export const SimulationService: GenService<{
   /**
    * GeneratePopulation streams synthetic households with their resource records; the same seed gives the same bytes.
+   * A server without Arrow answers UNIMPLEMENTED.
    *
    * @generated from rpc solidarite.v1.SimulationService.GeneratePopulation
    */
@@ -243,7 +288,8 @@ export const SimulationService: GenService<{
     output: typeof GeneratePopulationResponseSchema;
   },
   /**
-   * CompareReform computes a synthetic country before and after a change of parameters.
+   * CompareReform computes a synthetic country before and after a change of parameters. The same request gives the same
+   * answer. A change that the law's own files would not accept is INVALID_ARGUMENT.
    *
    * @generated from rpc solidarite.v1.SimulationService.CompareReform
    */
