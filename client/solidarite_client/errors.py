@@ -246,6 +246,8 @@ _BY_REASON: dict[str, type[CallError]] = {
     "NOT_IMPLEMENTED": NotImplementedYet,
     "INTERNAL": ServerFailure,
     "SERVER_UNREACHABLE": ServerUnreachable,
+    "STREAM_ENDED": ServerUnreachable,
+    "TIME_LIMIT": DeadlineExceeded,
 }
 
 # What a status means when no detail comes with it: a proxy, another server, or no server at all.

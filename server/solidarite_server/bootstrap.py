@@ -10,16 +10,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import grpc
-from grpc_health.v1 import health
 
 from solidarite_server import campaign_workers
+from solidarite_server.domain.errors import SolidariteError
 from solidarite_server.domain.month import Month
 from solidarite_server.engine import warm_up
 from solidarite_server.legislation import Calendrier, LegislationOptions
+from solidarite_server.logs import configure_logs
+from solidarite_server.metrics import FOLDER_VARIABLE, Metrics, serve_metrics
 from solidarite_server.ports import Clock, Store
+from solidarite_server.rpc.admission import Admission, Closing
+from solidarite_server.rpc.health import IngestHealth
 from solidarite_server.rpc.identity import Door, IdentityInterceptor
+from solidarite_server.rpc.interceptors import CallRules
+from solidarite_server.rpc.observation import Observer, Tracer
 from solidarite_server.rpc.server import add_health, add_ports, add_reflection, new_server, set_serving
 from solidarite_server.rpc.servicers import Services, add_servicers
 from solidarite_server.services.audit import AuditTrail
@@ -34,6 +41,8 @@ from solidarite_server.services.tokens import TokenRules, TokenVerifier
 from solidarite_server.settings import NO_IDENTITY, Settings
 from solidarite_server.storage import is_postgres, key_file_of, open_store, sqlite_path
 
+_MEASURE_SECONDS = 5.0
+
 
 class SettingsError(ValueError):
     """Settings that cannot be served, said in French."""
@@ -45,20 +54,31 @@ class RunningServer:
 
     address: str
     other_addresses: list[str]
+    metrics_address: str
+    """Where Prometheus reads; empty when nowhere."""
     _server: grpc.aio.Server
-    _health: health.aio.HealthServicer
+    _health: IngestHealth
     _names: list[str]
     _ingest: IngestService
     _trail: AuditTrail
     _store: Store
+    _closing: Closing
+    _tasks: list[asyncio.Task[None]]
+    _metrics_server: Any
 
     async def stop(self, drain_seconds: float) -> None:
         """Refuse new calls, let those in progress end within the delay, keep what was acknowledged."""
-        await set_serving(self._health, self._names, serving=False)
+        for task in self._tasks:
+            task.cancel()
+        await self._health.close(self._names)
+        self._closing.begin()
         await self._server.stop(drain_seconds)
         self._ingest.close()
         self._trail.close()
         self._store.close()
+        if self._metrics_server is not None:
+            self._metrics_server.shutdown()
+            self._metrics_server.server_close()
 
 
 async def start_server(settings: Settings, clock: Clock | None = None) -> RunningServer:
@@ -71,37 +91,105 @@ async def start_server(settings: Settings, clock: Clock | None = None) -> Runnin
     except (ValueError, OSError) as error:
         raise SettingsError(str(error)) from error
     warm_up()
-    ingest = IngestService(store)
     trail = AuditTrail(store)
     options = LegislationOptions(calendrier=Calendrier[settings.declaration_calendar])
-    services = Services(
-        store,
-        ingest,
-        FoyerService(store),
-        DeclarationService(store, clock, options),
-        HmacPseudonymizer(keys.base),
-        trail,
-        options,
-        settings.batch_limit_records,
-        settings.freshness_wait_seconds,
-        partial(_run_campaign, store, settings, options),
-        settings.simulations_at_once,
+    metrics = Metrics(settings.metrics_sources) if _metrics_wanted(settings) else None
+    closing = Closing()
+    server = new_server(
+        settings,
+        CallRules(
+            Admission(settings.waiting_calls, settings.open_streams),
+            closing,
+            Observer(metrics, _tracer(settings), settings.log_calls),
+            settings.unary_seconds,
+            settings.stream_seconds,
+        ),
+        IdentityInterceptor(door, trail, durable_reads=settings.audit_before_answer),
     )
-    server = new_server(settings, IdentityInterceptor(door, trail, durable_reads=settings.audit_before_answer))
-    names = add_servicers(server, services)
     health_servicer = add_health(server)
+    watch = IngestHealth(health_servicer, metrics)
+    ingest = IngestService(
+        store,
+        waiting_batches=settings.waiting_batches,
+        source_waiting_batches=settings.source_waiting_batches,
+        observer=watch,
+    )
+    names = add_servicers(
+        server,
+        Services(
+            store,
+            ingest,
+            FoyerService(store),
+            DeclarationService(store, clock, options),
+            HmacPseudonymizer(keys.base),
+            trail,
+            options,
+            settings.batch_limit_records,
+            settings.freshness_wait_seconds,
+            partial(_run_campaign, store, settings, options),
+            settings.simulations_at_once,
+        ),
+    )
     if settings.reflection:
         add_reflection(server, names)
     try:
         addresses = add_ports(server, settings)
+        metrics_address, metrics_server = _serve_metrics(settings, metrics)
     except ValueError as error:
         trail.close()
         ingest.close()
         store.close()
         raise SettingsError(str(error)) from error
     await server.start()
-    await set_serving(health_servicer, names, serving=True)
-    return RunningServer(addresses[0], addresses[1:], server, health_servicer, names, ingest, trail, store)
+    await set_serving(health_servicer, names)
+    tasks = [asyncio.create_task(watch.tend(ingest))]
+    if metrics is not None:
+        tasks.append(asyncio.create_task(_measure(store, metrics)))
+    return RunningServer(
+        addresses[0], addresses[1:], metrics_address, server, watch, names, ingest, trail, store, closing, tasks,
+        metrics_server,
+    )  # fmt: skip
+
+
+def _metrics_wanted(settings: Settings) -> bool:
+    return bool(settings.metrics_listen or os.environ.get(FOLDER_VARIABLE))
+
+
+def _serve_metrics(settings: Settings, metrics: Metrics | None) -> tuple[str, Any]:
+    if metrics is None or not settings.metrics_listen:
+        return "", None
+    try:
+        port, server = serve_metrics(settings.metrics_listen, metrics.registry)
+    except (ValueError, OSError):
+        raise ValueError(
+            f"L'adresse des métriques {settings.metrics_listen} ne peut pas être écoutée : elle est mal écrite ou déjà "
+            "prise."
+        ) from None
+    return f"{settings.metrics_listen.rpartition(':')[0]}:{port}", server
+
+
+def _tracer(settings: Settings) -> Tracer | None:
+    if not settings.otlp_endpoint:
+        return None
+    try:
+        from solidarite_server.rpc.tracing import OtelTracer, exporting_provider
+
+        return OtelTracer(exporting_provider(settings.otlp_endpoint))
+    except ImportError:
+        raise SettingsError(
+            'Les traces (otlp_endpoint) demandent : pip install "solidarite-source[server,otel]"'
+        ) from None
+
+
+async def _measure(store: Store, metrics: Metrics) -> None:
+    """Tell the metrics how much the store holds, from time to time."""
+    while True:
+        try:
+            volume = await asyncio.to_thread(store.volume)
+            metrics.store(volume.size_bytes, volume.runs, store.commit_sequence())
+        except SolidariteError:
+            pass  # the failure itself is counted by those who write
+        await asyncio.sleep(_MEASURE_SECONDS)
 
 
 def _door(settings: Settings, clock: Clock) -> Door:
@@ -142,6 +230,7 @@ async def _orphaned(supervisor: int, stop: asyncio.Event) -> None:
 
 async def serve(settings: Settings, ready: asyncio.Future[str] | None = None) -> None:
     """Serve until SIGTERM or SIGINT, then drain."""
+    configure_logs(settings.log_level)
     running = await start_server(settings)
     # What was loaded lives as long as the process: the collector need not go through it again and again.
     gc.collect()

@@ -286,11 +286,24 @@ class AuditLog(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """How much a store holds."""
+
+    size_bytes: int
+    runs: int
+    """Sorted runs not yet merged; 0 for a store that has none."""
+
+
 class Store(RecordStore, FoyerStore, DeclarationStore, CampaignStore, AuditLog, Protocol):
     """One place that keeps everything; safe for several threads and processes."""
 
     def check(self) -> list[str]:
         """What is wrong with it, in French; empty when nothing is."""
+        ...
+
+    def volume(self) -> Volume:
+        """How much it holds: quick, for metrics."""
         ...
 
     def close(self) -> None:

@@ -91,18 +91,63 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(default=10.0, ge=0, le=600)
     """Temps laissé aux appels en cours après SIGTERM."""
 
+    # Ce que l'exploitant voit
+
+    metrics_listen: str = ""
+    """Adresse des métriques Prometheus, `hôte:port`, à garder sur la machine ou un réseau d'exploitation. Vide :
+    aucune."""
+    metrics_sources: int = Field(default=200, ge=1)
+    """Sources suivies une à une dans les métriques ; les suivantes sont réunies sous « autres »."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Niveau du journal, en lignes JSON sur la sortie d'erreur."""
+    log_calls: Literal["all", "errors", "none"] = "errors"
+    """Appels écrits dans le journal : tous, ceux qui ne finissent pas bien, ou aucun."""
+    otlp_endpoint: str = ""
+    """Collecteur OpenTelemetry des traces (OTLP sur HTTP, `http://hôte:4318/v1/traces`), avec l'extra `otel`. Vide :
+    aucune trace."""
+
     # Ce qu'un appelant peut demander
 
     batch_limit_records: int = Field(default=2_000, ge=1, le=2_000)
     """Enregistrements d'un lot au plus ; un lot plus grand est refusé en entier."""
+    waiting_calls: int = Field(default=64, ge=1)
+    """Appels simples qui attendent ou s'exécutent à la fois dans un processus ; les suivants sont refusés aussitôt,
+    avec le moment où revenir (RESOURCE_EXHAUSTED, RetryInfo)."""
+    open_streams: int = Field(default=500, ge=1)
+    """Flux ouverts à la fois dans un processus ; les suivants sont refusés de même."""
     concurrent_calls: int = Field(default=2_000, ge=1)
-    """Appels ouverts à la fois dans un processus ; les suivants sont refusés (RESOURCE_EXHAUSTED)."""
+    """Appels de toute sorte ouverts à la fois dans un processus, lecture de la requête comprise : dernière borne, dont
+    le refus ne dit pas quand revenir."""
+    unary_seconds: float = Field(default=30.0, gt=0)
+    """Durée d'un appel simple au plus, quel que soit le délai de l'appelant."""
+    stream_seconds: float = Field(default=3_600.0, gt=0)
+    """Durée d'un flux au plus ; l'appelant est invité à en rouvrir un et à reprendre."""
+    waiting_batches: int = Field(default=256, ge=1)
+    """Lots qui attendent d'être écrits, toutes sources ensemble ; les suivants sont refusés, avec le moment où
+    revenir."""
+    source_waiting_batches: int = Field(default=64, ge=1)
+    """Lots d'une même source qui attendent d'être écrits ; les sources sont servies à tour de rôle."""
+    connections: int = Field(default=2_000, ge=1)
+    """Connexions ouvertes à la fois sur une adresse ; les suivantes sont fermées aussitôt."""
+    metadata_kib: int = Field(default=16, ge=1, le=256)
+    """Taille des métadonnées d'un appel au plus, en Kio."""
+    compression: bool = False
+    """Accepter des messages compressés. Un mégaoctet peut en devenir mille une fois décompressé."""
     message_mib: int = Field(default=8, ge=1, le=64)
     """Plus grand message reçu, en Mio."""
-    streams_per_connection: int = Field(default=256, ge=1)
-    """Appels ouverts à la fois sur une connexion ; les suivants attendent chez l'appelant."""
+    streams_per_connection: int = Field(default=32, ge=1)
+    """Appels ouverts à la fois sur une connexion ; les suivants attendent chez l'appelant, ou sont renvoyés sans avoir
+    été lus. C'est la part d'un appelant quand tous attendent."""
     idle_seconds: int = Field(default=600, ge=1)
     """Une connexion sans aucun appel est fermée après ce temps."""
+    keepalive_seconds: int = Field(default=60, ge=1)
+    """Le serveur vérifie à cet intervalle que l'autre bout d'une connexion est encore là."""
+    keepalive_timeout_seconds: int = Field(default=20, ge=1)
+    """Sans réponse à cette vérification dans ce temps, la connexion est fermée."""
+    ping_interval_seconds: int = Field(default=10, ge=1)
+    """Un appelant peut vérifier la connexion à cet intervalle ; plus souvent est une faute."""
+    ping_strikes: int = Field(default=2, ge=1)
+    """Fautes tolérées avant que la connexion soit fermée."""
     handshake_seconds: int = Field(default=10, ge=1)
     """Qui n'a pas fini d'ouvrir sa connexion dans ce temps est déconnecté."""
     freshness_wait_seconds: float = Field(default=2.0, ge=0, le=60)

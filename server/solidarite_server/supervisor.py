@@ -10,9 +10,11 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 from solidarite_server.configuration import environment_of
@@ -36,6 +38,10 @@ class Supervisor:
 
     def run(self) -> int:
         """Serve until SIGTERM or SIGINT; 1 when the first process could not start."""
+        with self._summed_metrics():
+            return self._run()
+
+    def _run(self) -> int:
         host, _, port = self._settings.listen.rpartition(":")
         with _reserved(host.strip("[]"), int(port)) as held:
             address = f"{host}:{held.getsockname()[1]}"
@@ -70,7 +76,23 @@ class Supervisor:
         return process
 
     def _child(self, address: str) -> dict[str, object]:
-        return {"listen": address, "workers": 1, "share_port": True, "supervisor": os.getpid()}
+        return {"listen": address, "workers": 1, "share_port": True, "supervisor": os.getpid(), "metrics_listen": ""}
+
+    @contextmanager
+    def _summed_metrics(self) -> Iterator[None]:
+        """Serve the sum of the processes' metrics, which they write in a folder of their own."""
+        if not self._settings.metrics_listen:
+            yield
+            return
+        from solidarite_server.metrics import serve_sum_of_processes
+
+        with tempfile.TemporaryDirectory(prefix="solidarite-metrics-") as folder:
+            _, server = serve_sum_of_processes(self._settings.metrics_listen, folder)
+            try:
+                yield
+            finally:
+                server.shutdown()
+                server.server_close()
 
     def _watch(self, place: int, address: str) -> None:
         delay = _FIRST_DELAY
@@ -82,6 +104,10 @@ class Supervisor:
                 process.stdout.close()
             if self._stopping.is_set():
                 return
+            if self._settings.metrics_listen:
+                from solidarite_server.metrics import forget_process
+
+                forget_process(process.pid)
             if time.monotonic() - started > _STEADY_SECONDS:
                 delay = _FIRST_DELAY
             print(f"Un processus s'est arrêté : il redémarre dans {delay:g} s.", file=sys.stderr, flush=True)

@@ -20,7 +20,7 @@ from solidarite.v1 import (
 )
 from solidarite_server.cli_demo import running_server
 from solidarite_server.domain.errors import Reason
-from solidarite_server.rpc.interceptors import ErrorInterceptor
+from solidarite_server.rpc.interceptors import CallInterceptor
 
 MODULES = (resource_record_pb2, foyer_pb2, declaration_pb2, entitlement_pb2, campaign_pb2, simulation_pb2)
 METHODS = [
@@ -116,7 +116,7 @@ def test_what_was_not_foreseen_is_internal_with_a_reference_and_no_text(raised: 
         raise raised
 
     async def scenario() -> grpc.aio.AioRpcError:
-        server = grpc.aio.server(interceptors=[ErrorInterceptor()])
+        server = grpc.aio.server(interceptors=[CallInterceptor()])
         handlers = {"Break": grpc.unary_unary_rpc_method_handler(broken)}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Service", handlers),))
         port = server.add_insecure_port("127.0.0.1:0")

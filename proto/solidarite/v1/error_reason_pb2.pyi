@@ -70,6 +70,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ERROR_REASON_SERVER_UNREACHABLE: said by the gateway when no server answers behind it. Status UNAVAILABLE, with
     RetryInfo.
     """
+    ERROR_REASON_STREAM_ENDED: _ErrorReason.ValueType  # 23
+    """ERROR_REASON_STREAM_ENDED: the server stops, or the stream lasted long enough; what was acknowledged stands, open
+    another stream and resume. Status UNAVAILABLE, with RetryInfo.
+    """
+    ERROR_REASON_TIME_LIMIT: _ErrorReason.ValueType  # 24
+    """ERROR_REASON_TIME_LIMIT: the call lasted longer than the server lets it. Status DEADLINE_EXCEEDED."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the `reason` of the google.rpc.ErrorInfo that comes with every error; the domain is
@@ -126,4 +132,10 @@ ERROR_REASON_SERVER_UNREACHABLE: ErrorReason.ValueType  # 22
 """ERROR_REASON_SERVER_UNREACHABLE: said by the gateway when no server answers behind it. Status UNAVAILABLE, with
 RetryInfo.
 """
+ERROR_REASON_STREAM_ENDED: ErrorReason.ValueType  # 23
+"""ERROR_REASON_STREAM_ENDED: the server stops, or the stream lasted long enough; what was acknowledged stands, open
+another stream and resume. Status UNAVAILABLE, with RetryInfo.
+"""
+ERROR_REASON_TIME_LIMIT: ErrorReason.ValueType  # 24
+"""ERROR_REASON_TIME_LIMIT: the call lasted longer than the server lets it. Status DEADLINE_EXCEEDED."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

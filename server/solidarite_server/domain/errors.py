@@ -14,6 +14,8 @@
     ├── NotFreshEnough            the store has not yet seen the commit asked for
     ├── Overloaded                try again later: carries the delay
     ├── StoreUnavailable          the store cannot commit (disk full, lost connection)
+    ├── StreamEnded               the server ends the stream: open another and resume
+    ├── TimeLimit                 the call lasted longer than the server lets it
     └── NotImplementedYet         the contract announces it, this server does not do it yet
 
 Texts never hold a person's data nor the rejected value.
@@ -50,6 +52,8 @@ class Reason(Enum):
     INTERNAL = "INTERNAL"
     SERVER_UNREACHABLE = "SERVER_UNREACHABLE"
     """Said by the gateway, when no server answers behind it."""
+    STREAM_ENDED = "STREAM_ENDED"
+    TIME_LIMIT = "TIME_LIMIT"
 
 
 class SolidariteError(Exception):
@@ -157,6 +161,21 @@ class StoreUnavailable(Retryable):
     """The store cannot commit now: nothing of the request was kept."""
 
     reason = Reason.STORE_UNAVAILABLE
+
+
+class StreamEnded(Retryable):
+    """The server stops, or the stream lasted long enough. What was acknowledged stands: open another and resume."""
+
+    reason = Reason.STREAM_ENDED
+
+    def __init__(self) -> None:
+        super().__init__("Le serveur termine ce flux : ouvrez-en un autre et reprenez.", retry_after_seconds=0.2)
+
+
+class TimeLimit(SolidariteError):
+    """The call lasted longer than the server lets it."""
+
+    reason = Reason.TIME_LIMIT
 
 
 class NotImplementedYet(SolidariteError):

@@ -24,6 +24,7 @@ from solidarite_server.domain.errors import (
     Retryable,
     SolidariteError,
     StaleEtag,
+    TimeLimit,
     Unauthenticated,
 )
 
@@ -41,6 +42,7 @@ _CODES: tuple[tuple[type[SolidariteError], int], ...] = (
     (IllegalTransition, code_pb2.FAILED_PRECONDITION),
     (Overloaded, code_pb2.RESOURCE_EXHAUSTED),
     (Retryable, code_pb2.UNAVAILABLE),
+    (TimeLimit, code_pb2.DEADLINE_EXCEEDED),
     (NotImplementedYet, code_pb2.UNIMPLEMENTED),
 )
 

@@ -1,17 +1,20 @@
-"""The outermost interceptor: maps our errors once, hides everything else, answers undecodable bytes."""
+"""The outermost interceptor: admits a call, limits its time, maps our errors, hides everything else, tells of it."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING, Any, NoReturn
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import structlog
 from google.protobuf.message import DecodeError
 
-from solidarite_server.domain.errors import InvalidRequest, Reason, SolidariteError
+from solidarite_server.domain.errors import InvalidRequest, Overloaded, Reason, SolidariteError, StreamEnded, TimeLimit
+from solidarite_server.rpc.admission import Admission, Closing
 from solidarite_server.rpc.errors import internal_status, new_reference, status_of
+from solidarite_server.rpc.observation import Call, Observer
 
 if TYPE_CHECKING:
     Context = grpc.aio.ServicerContext[Any, Any]
@@ -53,8 +56,31 @@ async def _checked_stream(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
         yield _checked(request)
 
 
-class ErrorInterceptor(grpc.aio.ServerInterceptor):
-    """Lets only our own errors leave a handler; what was not foreseen becomes INTERNAL with a reference."""
+async def _only_request(context: Context) -> Any:
+    request = await context.read()
+    return _checked(_UNDECODABLE if request is grpc.aio.EOF else request)
+
+
+@dataclass(slots=True)
+class CallRules:
+    """What holds of every call of a process."""
+
+    admission: Admission = field(default_factory=lambda: Admission(64, 500))
+    closing: Closing = field(default_factory=Closing)
+    observer: Observer = field(default_factory=Observer)
+    unary_seconds: float = 30.0
+    stream_seconds: float = 3_600.0
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Lets only our own errors leave a handler; what was not foreseen becomes INTERNAL with a reference.
+
+    Every handler is given to grpcio as one that reads a stream of requests: an only request is then read here, once the
+    call was admitted and within its time. grpcio itself would wait for it for ever, and read it before a refusal.
+    """
+
+    def __init__(self, rules: CallRules | None = None) -> None:
+        self._rules = rules or CallRules()
 
     async def intercept_service(
         self,
@@ -65,56 +91,117 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         handler: Any = await continuation(handler_call_details)
         if handler is None:
             return None
-        method = handler_call_details.method
-        prepare = _checked_stream if handler.request_streaming else _checked
-        decode = _tolerant(handler.request_deserializer)
+        call = Call(handler_call_details.method, handler_call_details.invocation_metadata)
         if handler.response_streaming:
-            inner_stream = handler.unary_stream or handler.stream_stream
+            make, behavior = grpc.stream_stream_rpc_method_handler, self._streaming(call, handler)
+        else:
+            make, behavior = grpc.stream_unary_rpc_method_handler, self._single(call, handler)
+        decode = _tolerant(handler.request_deserializer)
+        return make(behavior, request_deserializer=decode, response_serializer=handler.response_serializer)
 
-            async def streaming(request: Any, context: Context) -> AsyncIterator[Any]:
+    def _single(self, call: Call, handler: Any) -> Any:
+        inner, rules, reads = handler.unary_unary or handler.stream_unary, self._rules, handler.request_streaming
+
+        async def single(requests: AsyncIterator[Any], context: Context) -> Any:
+            async with _Told(call, context, rules, streaming=reads):
                 try:
-                    answers = inner_stream(prepare(request), context)
-                    if not hasattr(answers, "__aiter__"):
-                        await answers  # grpc's own Health.Watch writes to the context itself
-                        return
-                    async for response in answers:
-                        yield response
-                except (asyncio.CancelledError, grpc.aio.AbortError):
+                    async with asyncio.timeout(rules.stream_seconds if reads else rules.unary_seconds) as limit:
+                        if reads:
+                            return await inner(self._read(requests), context)
+                        request = await _only_request(context)
+                        await rules.admission.turn()
+                        return await inner(request, context)
+                except TimeoutError:
+                    if limit.expired():
+                        raise TimeLimit("Cet appel a dépassé le temps que le serveur accorde.") from None
                     raise
-                except Exception as error:
-                    await _abort(context, method, error)
 
-            make = (
-                grpc.stream_stream_rpc_method_handler
-                if handler.request_streaming
-                else grpc.unary_stream_rpc_method_handler
-            )
-            return make(streaming, request_deserializer=decode, response_serializer=handler.response_serializer)
-        inner = handler.unary_unary or handler.stream_unary
+        return single
 
-        async def single(request: Any, context: Context) -> Any:
-            try:
-                return await inner(prepare(request), context)
-            except (asyncio.CancelledError, grpc.aio.AbortError):
-                raise
-            except Exception as error:
-                await _abort(context, method, error)
+    def _streaming(self, call: Call, handler: Any) -> Any:
+        inner, rules, reads = handler.unary_stream or handler.stream_stream, self._rules, handler.request_streaming
 
-        make = (
-            grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
+        async def reading(requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
+            # It ends by its requests, in time or at the end of service: what was taken in is answered first.
+            async with _Told(call, context, rules, streaming=True):
+                async for response in inner(self._read(requests), context):
+                    yield response
+
+        async def writing(requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
+            async with _Told(call, context, rules, streaming=True):
+                task = asyncio.current_task()
+                assert task is not None
+                rules.closing.writing(task)
+                try:
+                    async with asyncio.timeout(rules.stream_seconds if call.counted else None) as limit:
+                        answers = inner(await _only_request(context), context)
+                        if not hasattr(answers, "__aiter__"):
+                            await answers  # grpc's own Health.Watch writes to the context itself
+                            return
+                        async for response in answers:
+                            yield response
+                except TimeoutError:
+                    if limit.expired():
+                        raise StreamEnded from None
+                    raise
+                except asyncio.CancelledError:
+                    if not rules.closing.begun:
+                        raise
+                    task.uncancel()
+                    raise StreamEnded from None
+
+        return reading if reads else writing
+
+    def _read(self, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        return _checked_stream(self._rules.closing.until(requests, self._rules.stream_seconds))
+
+
+class _Told:
+    """Around a call: it is admitted or refused, its end is counted and told, its errors are mapped."""
+
+    __slots__ = ("_call", "_context", "_entered", "_rules", "_streaming")
+
+    def __init__(self, call: Call, context: Context, rules: CallRules, *, streaming: bool) -> None:
+        self._call, self._context, self._rules, self._streaming = call, context, rules, streaming
+        self._entered = False
+
+    async def __aenter__(self) -> None:
+        self._rules.observer.begun(self._call)
+        if not self._call.counted:
+            return
+        try:
+            self._rules.admission.enter(self._streaming)
+        except Overloaded as error:
+            await self.__aexit__(Overloaded, error, None)
+        self._entered = True
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        code = grpc.StatusCode.OK
+        try:
+            if isinstance(error, grpc.aio.AbortError):
+                code = self._context.code() or grpc.StatusCode.UNKNOWN
+            elif isinstance(error, Exception):
+                status = self._status(error)
+                code = status.code
+                await self._context.abort_with_status(status)
+            elif error is not None:
+                code = grpc.StatusCode.CANCELLED
+        finally:
+            if self._entered:
+                self._rules.admission.leave(self._streaming)
+            self._rules.observer.ended(self._call, code)
+
+    def _status(self, error: Exception) -> grpc.Status:
+        if isinstance(error, SolidariteError):
+            self._call.reason = error.reason.value
+            return status_of(error)
+        reference = self._call.reference = new_reference()
+        # The type and the place, not the text: an exception's text may hold personal data.
+        frame = error.__traceback__
+        while frame is not None and frame.tb_next is not None:
+            frame = frame.tb_next
+        place = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame is not None else ""
+        _log.error(
+            "unforeseen", reference=reference, method=self._call.method, exception=type(error).__name__, place=place
         )
-        return make(single, request_deserializer=decode, response_serializer=handler.response_serializer)
-
-
-async def _abort(context: Context, method: str, error: Exception) -> NoReturn:
-    if isinstance(error, SolidariteError):
-        await context.abort_with_status(status_of(error))
-    reference = new_reference()
-    # The type and the place, not the text: an exception's text may hold personal data.
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
-        frame = frame.tb_next
-    place = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame is not None else ""
-    _log.error("unforeseen", reference=reference, method=method, exception=type(error).__name__, place=place)
-    await context.abort_with_status(internal_status(reference))
-    raise AssertionError("abort_with_status always raises")
+        return internal_status(reference)

@@ -10,11 +10,12 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from solidarite_server.rpc.identity import IdentityInterceptor
-from solidarite_server.rpc.interceptors import ErrorInterceptor
+from solidarite_server.rpc.interceptors import CallInterceptor, CallRules
 from solidarite_server.rpc.tls import TlsFiles
 from solidarite_server.settings import Settings
 
 MIB = 1 << 20
+_IDENTITY_ONLY = 1
 
 
 def server_options(settings: Settings) -> list[tuple[str, int]]:
@@ -22,11 +23,18 @@ def server_options(settings: Settings) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", settings.message_mib * MIB),
         ("grpc.max_concurrent_streams", settings.streams_per_connection),
+        ("grpc.max_allowed_incoming_connections", settings.connections),
+        ("grpc.max_metadata_size", settings.metadata_kib << 10),
+        ("grpc.absolute_max_metadata_size", settings.metadata_kib << 10),
         ("grpc.max_connection_idle_ms", settings.idle_seconds * 1000),
         ("grpc.server_handshake_timeout_ms", settings.handshake_seconds * 1000),
-        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ("grpc.keepalive_time_ms", settings.keepalive_seconds * 1000),
+        ("grpc.keepalive_timeout_ms", settings.keepalive_timeout_seconds * 1000),
         ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", settings.ping_interval_seconds * 1000),
+        ("grpc.http2.max_ping_strikes", settings.ping_strikes),
         ("grpc.so_reuseport", int(settings.share_port)),
+        *([] if settings.compression else [("grpc.compression_enabled_algorithms_bitset", _IDENTITY_ONLY)]),
     ]
 
 
@@ -41,10 +49,10 @@ def is_loopback(address: str) -> bool:
         return address.startswith("unix:")
 
 
-def new_server(settings: Settings, identities: IdentityInterceptor) -> grpc.aio.Server:
+def new_server(settings: Settings, rules: CallRules, identities: IdentityInterceptor) -> grpc.aio.Server:
     """A server with our limits and interceptors, errors outermost; servicers and ports come next."""
     return grpc.aio.server(
-        interceptors=[ErrorInterceptor(), identities],
+        interceptors=[CallInterceptor(rules), identities],
         options=server_options(settings),
         maximum_concurrent_rpcs=settings.concurrent_calls,
     )
@@ -57,11 +65,10 @@ def add_health(server: grpc.aio.Server) -> health.aio.HealthServicer:
     return servicer
 
 
-async def set_serving(servicer: health.aio.HealthServicer, services: Sequence[str], *, serving: bool) -> None:
-    """Announce all services as serving or not."""
-    status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+async def set_serving(servicer: health.aio.HealthServicer, services: Sequence[str]) -> None:
+    """Announce all services as serving."""
     for name in ("", *services):
-        await servicer.set(name, status)
+        await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
 
 
 def add_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import psycopg
 
 from solidarite_server.domain.errors import StoreUnavailable
-from solidarite_server.ports import Batch, BatchOutcome, Clock
+from solidarite_server.ports import Batch, BatchOutcome, Clock, Volume
 from solidarite_server.record_columns import CONTENT_DTYPE, RECORD_DTYPE, contents_of
 from solidarite_server.services.keyring import Keyring
 from solidarite_server.storage.migrate import migrate
@@ -98,6 +98,12 @@ class PostgresStore(SqlStore):
         with _mapped(), session.connection.transaction():
             session.run("SELECT pg_advisory_xact_lock(?)", (_MIGRATION_LOCK,))
             migrate(session, "postgresql")
+
+    def volume(self) -> Volume:
+        """How much it holds."""
+        with self._snapshot() as session:
+            (size,) = only(session.rows("SELECT pg_database_size(current_database())"))
+            return Volume(size, 0)
 
     def close(self) -> None:
         """Release every connection."""

@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from solidarite_server.domain.errors import StoreUnavailable
-from solidarite_server.ports import Batch, BatchOutcome, Clock
+from solidarite_server.ports import Batch, BatchOutcome, Clock, Volume
 from solidarite_server.record_columns import RECORD_DTYPE, contents_of
 from solidarite_server.services.keyring import Keyring
 from solidarite_server.storage.merging import FAN_IN, Merging, purge
@@ -127,6 +127,12 @@ class SqliteStore(SqlStore):
         with self._snapshot() as session:
             found.extend(self._runs.check(session))
         return [*found, *super().check()]
+
+    def volume(self) -> Volume:
+        """How much it holds."""
+        with self._snapshot() as session:
+            (pages,), (size,) = only(session.rows("PRAGMA page_count")), only(session.rows("PRAGMA page_size"))
+            return Volume(pages * size, len(self._runs.live(session)))
 
     def backup(self, target: Path) -> None:
         """Copy the store to a new file while it is in use."""

@@ -1,0 +1,58 @@
+"""The log: one JSON object a line on the error output, made of known keys only, so that no personal data slips in."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+
+ALLOWED = frozenset(
+    {
+        "event", "level", "timestamp", "logger",
+        "address", "batches", "code", "detail", "duration_ms", "exception", "method", "place", "reason", "records",
+        "reference", "request_id", "service", "signal", "status", "workers",
+    }
+)  # fmt: skip
+"""What a line may hold. A key outside is dropped and counted: widen this list only for what can never be personal."""
+
+
+def only_allowed(logger: object, name: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A structlog processor: keeps the allowed keys, drops empty ones."""
+    kept = {key: value for key, value in line.items() if key in ALLOWED and value is not None}
+    if dropped := sum(key not in ALLOWED for key in line):
+        kept["dropped_keys"] = dropped
+    return kept
+
+
+class _Foreign(logging.Handler):
+    """Lines of the libraries: their place and level, never their text, which may repeat what a caller sent."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        structlog.get_logger(record.name).log(
+            record.levelno,
+            "library",
+            logger=record.name,
+            place=f"{record.filename}:{record.lineno}",
+            exception=record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else None,
+        )
+
+
+def configure_logs(level: str) -> None:
+    """Write structured lines from that level on; libraries from warnings on."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            only_allowed,
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    root = logging.getLogger()
+    root.handlers = [_Foreign()]
+    root.setLevel(logging.WARNING)
