@@ -50,7 +50,7 @@ def running(folder: Path, **settings: object) -> Iterator[RunningServer]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    server = asyncio.run_coroutine_threadsafe(start_server(chosen), loop).result(60)
+    server = asyncio.run_coroutine_threadsafe(start_server(chosen), loop).result(120)
     try:
         yield server
     finally:
