@@ -2,6 +2,8 @@
 
 import itertools
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import psycopg
@@ -12,6 +14,13 @@ _numbers = itertools.count(1)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also run what takes minutes to hours")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile the rules once, before the workers start: two that compile at once wait several times as long."""
+    if hasattr(config, "workerinput") or config.option.collectonly:
+        return
+    subprocess.run([sys.executable, "-c", "from solidarite_server.engine import warm_up; warm_up()"], check=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
