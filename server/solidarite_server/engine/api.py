@@ -26,45 +26,12 @@ from solidarite_server.engine.columns import (
     columns_from,
     ordered,
 )
+from solidarite_server.engine.compiled import is_law, reading
 from solidarite_server.engine.parameters import CRDS, SANCTION_PLAFOND, resolve, table
 from solidarite_server.engine.steps import ELIGIBLE_CODES, MOTIFS, S_ARRONDI, S_DEBUT_PPA, S_DEBUT_RSA, STEPS
 from solidarite_server.legislation import Legislation, LegislationOptions, load_legislation
 
 _TRACE_ROWS = 512
-
-# Options in the order of the O_… constants of the rules.
-_SWITCHES = (
-    "plancher_mensuel_rsa",
-    "aah_professionnelle",
-    "invalidite_professionnelle",
-    "mayotte",
-    "clause_transition",
-    "mois_negatifs_a_zero",
-    "composition_mensuelle",
-    "enfant_compte_a_la_naissance",
-    "exclusion_exacte_a_charge",
-    "neutralisation_automatique",
-    "activite_sur_trois_derniers_mois",
-    "isolement_dix_huit_mois",
-    "asf_toujours_un_parent",
-    "cf_majoration_exclue",
-    "paje_exclusions",
-    "residence_d_un_seul",
-    "conjoint_etudiant_compte",
-    "grossesse_ouvre_droit",
-    "livret_a_a_son_taux",
-    "benefice_dernier_positif",
-    "capital_ppa_par_mois",
-    "maladie_selon_versements",
-    "age_au_premier_du_mois",
-    "age_ppa_par_mois",
-    "stagiaire_ouvre_rsa",
-    "jeune_actif_apres_dix_huit_ans",
-    "majoration_ouvre_droit",
-    "prestations_brutes",
-    "chiffre_affaires_recent",
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Entitlement:
@@ -160,17 +127,12 @@ class EntitlementColumns:
         )
 
 
-def options_array(options: LegislationOptions) -> npt.NDArray[np.int64]:
-    """The switches as the compiled rules read them."""
-    return np.array([getattr(options, name) for name in _SWITCHES], dtype=np.int64)
-
-
 def compute_columns(
     columns: FoyerColumns, options: LegislationOptions | None = None, legislation: Legislation | None = None
 ) -> EntitlementColumns:
     """Compute every household of the columns; the answer does not depend on how they are cut into blocks."""
     options = options or LegislationOptions()
-    return _rounded(columns, _run(columns, options, legislation or load_legislation(), _NO_TRACE), options, legislation)
+    return _rounded(columns, _run(columns, options, legislation or load_legislation(), None), options, legislation)
 
 
 def compute_many(
@@ -236,11 +198,8 @@ def warm_up() -> None:
     compute_columns(FoyerColumns(np.zeros(0, FOYER_DTYPE), np.zeros(0, PERSON_DTYPE), np.zeros(0, LINE_DTYPE), groups))
 
 
-_NO_TRACE = np.zeros((0, 4))
-
-
 def _run(
-    columns: FoyerColumns, options: LegislationOptions, legislation: Legislation, trace: npt.NDArray[np.float64]
+    columns: FoyerColumns, options: LegislationOptions, legislation: Legislation, trace: npt.NDArray[np.float64] | None
 ) -> npt.NDArray[np.float64]:
     rsa_tables, ppa_tables = [], []
     for group in columns.groups:
@@ -248,6 +207,9 @@ def _run(
         first = Month.from_index(int(group["declaration"]) - (WINDOW - 1))
         rsa_tables.append(table(legislation, droit, first + int(group["rsa_first"]), options, rsa=True))
         ppa_tables.append(table(legislation, droit, first + int(group["ppa_first"]), options, rsa=False))
+    law = is_law(options)
+    if columns.narrow and not law:
+        raise ValueError("these columns hold what the law reads: lay the households out for the options asked")
     widest = max(1, int(columns.foyers["persons"].max(initial=0)))
     out = np.zeros((len(columns), 4))
     if len(columns.groups):
@@ -259,9 +221,9 @@ def _run(
             columns.groups,
             np.array(rsa_tables),
             np.array(ppa_tables),
-            options_array(options),
-            np.zeros((rules.SUMS, widest, WINDOW)),
-            np.zeros((rules.PRESTATIONS, WINDOW)),
+            reading(options, fixed=trace is None and law),
+            np.empty((widest, WINDOW, rules.SUMS)),
+            np.empty((WINDOW, rules.PRESTATIONS)),
             np.zeros((3, widest), dtype=np.bool_),
             np.zeros(widest),
             out,

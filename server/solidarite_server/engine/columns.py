@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from solidarite_server.domain.foyer import (
     Foyer,
+    Logement,
     Membre,
     Nationalite,
     Regime,
@@ -26,12 +30,15 @@ from solidarite_server.domain.foyer import (
     Zone,
 )
 from solidarite_server.domain.month import Month, ReferenceQuarter
+from solidarite_server.engine.compiled import is_law
 from solidarite_server.engine.natures import RANG
 from solidarite_server.legislation import load_legislation
 from solidarite_server.legislation.options import Fenetre, LegislationOptions
 
 WINDOW = 9
 """Months D-8 … D."""
+_ALL = (1 << WINDOW) - 1
+_DAY = timedelta(days=1)
 
 # Categories of lines beyond the natures of resource (1 to 69): benefits of the household …
 AF, CF, CF_MAJORATION, ASF, PAJE, PREPARE, ASPA, AIDE_LOGEMENT, NON_COMPTEES = range(100, 109)
@@ -96,6 +103,8 @@ class FoyerColumns:
     """LINE_DTYPE."""
     groups: npt.NDArray[np.void]
     """GROUP_DTYPE."""
+    narrow: bool = False
+    """Whether the lines are those that the law reads, of the reference months alone."""
 
     def __len__(self) -> int:
         return len(self.foyers)
@@ -144,20 +153,39 @@ def reference_quarter(
     return ReferenceQuarter(mois_declaration, decalages(foyer, mois_declaration, options or LegislationOptions())[0])
 
 
+class _Window(NamedTuple):
+    """Days and places of the nine months that end with a declaration."""
+
+    first: int
+    """Month.index of the first of them."""
+    months: tuple[Month, ...]
+    last_days: tuple[date, ...]
+    examen: date
+
+
+@lru_cache(maxsize=256)
+def _window(declaration: Month) -> _Window:
+    months = tuple(declaration - (WINDOW - 1 - k) for k in range(WINDOW))
+    return _Window(months[0].index, months, tuple(month.last_day for month in months), declaration.first_day)
+
+
 def columns_from(cases: Iterable[Case], options: LegislationOptions) -> FoyerColumns:
-    """Lay households out as columns. The order of the cases is kept."""
+    """Lay households out as columns, for these options. The order of the cases is kept."""
     foyers: list[tuple[int, ...]] = []
     persons: list[tuple[int, ...]] = []
     lines: list[tuple[int, int, int, int]] = []
     groups: dict[tuple[int, ...], int] = {}
+    narrow = is_law(options)
     for case in cases:
         foyer, declaration = case.foyer, case.mois_declaration
+        window = _window(declaration)
         rsa_shift, ppa_shift = decalages(foyer, declaration, options)
         dons = int(declaration < _CAF_DEBUT or options.dons_comptes)
         key = (case.mois_droit.index, declaration.index, 6 - rsa_shift, 6 - ppa_shift, dons)
+        read = range(6 - max(rsa_shift, ppa_shift), 9 - min(rsa_shift, ppa_shift)) if narrow else range(WINDOW)
         membres = ordered(foyer)
-        own = _lines(foyer, membres, case.ressources, declaration)
-        debut, demande, isole = _isolement(foyer, declaration)
+        own = _lines(foyer, membres, case.ressources, window, read)
+        debut, demande, isole = _isolement(foyer, declaration, window)
         foyers.append(
             (
                 groups.setdefault(key, len(groups)),
@@ -168,21 +196,22 @@ def columns_from(cases: Iterable[Case], options: LegislationOptions) -> FoyerCol
                 debut,
                 demande,
                 isole,
-                _logement_plein(foyer, declaration),
+                _logement_plein(foyer, window),
                 next((s.taux_suspension_pour_cent for s in foyer.sanctions if s.mois == case.mois_droit), 0),
                 (F_MAYOTTE if foyer.zone is Zone.MAYOTTE else 0)
-                | (F_TRANSITION if _transition(foyer, declaration) else 0)
+                | (F_TRANSITION if foyer.premier_examen_reforme and _transition(foyer, declaration) else 0)
                 | (F_OPTION_CA if foyer.option_chiffre_affaires else 0)
                 | (F_PLUSIEURS if foyer.sanctions and _plusieurs(case) else 0),
             )
         )
-        persons.extend(_person(m, case) for m in membres)
+        persons.extend(_person(membre, window) for membre in membres)
         lines.extend(own)
     return FoyerColumns(
         np.array(foyers, FOYER_DTYPE),
         np.array(persons, PERSON_DTYPE),
         np.array(lines, LINE_DTYPE),
         np.array(list(groups), GROUP_DTYPE),
+        narrow,
     )
 
 
@@ -193,7 +222,7 @@ def ordered(foyer: Foyer) -> list[Membre]:
 
 def _transition(foyer: Foyer, declaration: Month) -> bool:
     start = _MSA_RSA_DEBUT if foyer.regime is Regime.MSA else _CAF_DEBUT
-    return foyer.premier_examen_reforme and start <= declaration <= start + 2
+    return start <= declaration <= start + 2
 
 
 def _plusieurs(case: Case) -> bool:
@@ -211,12 +240,13 @@ def _plusieurs(case: Case) -> bool:
     )
 
 
-def _isolement(foyer: Foyer, declaration: Month) -> tuple[int, int, int]:
-    started = [entry for entry in foyer.isolements if Month.of(entry.debut) <= declaration]
+def _isolement(foyer: Foyer, declaration: Month, window: _Window) -> tuple[int, int, int]:
+    if not foyer.isolements:
+        return 0, 0, 0
     mask = 0
-    for k in range(WINDOW):
-        day = (declaration - (WINDOW - 1 - k)).last_day
-        mask |= any(e.debut <= day and (e.fin is None or day <= e.fin) for e in foyer.isolements) << k
+    for entry in foyer.isolements:
+        mask |= _days_held(window, entry.debut, entry.fin)
+    started = [entry for entry in foyer.isolements if Month.of(entry.debut) <= declaration]
     if not started:
         return 0, 0, mask
     last = max(started, key=lambda entry: entry.debut)
@@ -225,41 +255,57 @@ def _isolement(foyer: Foyer, declaration: Month) -> tuple[int, int, int]:
     return debut, min(demande - debut, 255), mask
 
 
-def _logement_plein(foyer: Foyer, declaration: Month) -> int:
+def _days_held(window: _Window, debut: date, fin: date | None) -> int:
+    """Bit k: the last day of month k lies from `debut` to `fin`, both included."""
+    days = window.last_days
+    held = _ALL if debut <= days[0] else sum(1 << k for k, day in enumerate(days) if debut <= day)
+    if fin is not None and fin < days[-1]:
+        held &= sum(1 << k for k, day in enumerate(days) if day <= fin)
+    return held
+
+
+def _logement_of(foyer: Foyer, month: Month) -> Logement | None:
+    held = [entry for entry in foyer.logements if entry.debut <= month]
+    return max(held, key=lambda entry: entry.debut) if held else None
+
+
+def _logement_plein(foyer: Foyer, window: _Window) -> int:
     full = 0
-    for k in range(WINDOW):
-        held = [entry for entry in foyer.logements if entry.debut <= declaration - (WINDOW - 1 - k)]
-        if held and max(held, key=lambda entry: entry.debut).statut in (
-            StatutLogement.PROPRIETAIRE,
-            StatutLogement.HEBERGE_GRATUIT,
-        ):
+    for k, month in enumerate(window.months):
+        held = _logement_of(foyer, month)
+        if held is not None and held.statut in (StatutLogement.PROPRIETAIRE, StatutLogement.HEBERGE_GRATUIT):
             full |= 1 << k
     return full
 
 
-def _person(membre: Membre, case: Case) -> tuple[int, ...]:
-    declaration = case.mois_declaration
-    examen = declaration.first_day
-    present = grossesse = 0
-    for k in range(WINDOW):
-        month = declaration - (WINDOW - 1 - k)
-        present |= membre.present_on(month.last_day) << k
-        grossesse |= (month in membre.grossesse) << k
-    statuts = {entry.statut for entry in membre.statuts if entry.holds_on(examen)}
+_STATUTS = {
+    Statut.ETUDIANT: P_ETUDIANT,
+    Statut.APPRENTI: P_APPRENTI,
+    Statut.STAGIAIRE: P_STAGIAIRE,
+    Statut.CONGE: P_CONGE,
+    Statut.DETACHE: P_DETACHE,
+}
+
+
+def _person(membre: Membre, window: _Window) -> tuple[int, ...]:
+    examen, naissance = window.examen, membre.date_naissance
+    arrived = naissance if membre.entree is None else max(membre.entree, naissance)
+    present = _days_held(window, arrived, None if membre.sortie is None else membre.sortie - _DAY)
+    grossesse = 0
+    for month in membre.grossesse:
+        if 0 <= (k := month.index - window.first) < WINDOW:
+            grossesse |= 1 << k
     flags = (
-        (P_ETUDIANT if Statut.ETUDIANT in statuts else 0)
-        | (P_APPRENTI if Statut.APPRENTI in statuts else 0)
-        | (P_STAGIAIRE if Statut.STAGIAIRE in statuts else 0)
-        | (P_CONGE if Statut.CONGE in statuts else 0)
-        | (P_DETACHE if Statut.DETACHE in statuts else 0)
-        | (P_ACTUEL if membre.sortie is None or membre.sortie > examen else 0)
-        | (P_DISPENSE if membre.dispense_residence else 0)
+        (P_DISPENSE if membre.dispense_residence else 0)
         | (P_REGULIER if membre.sejour_regulier else 0)
         | (P_DROIT_UE if membre.droit_sejour_ue else 0)
         | (P_AUTONOME if membre.autonomie_financiere else 0)
     )
-    if membre.entree is not None and membre.entree > examen:
-        flags &= ~P_ACTUEL
+    if (membre.sortie is None or membre.sortie > examen) and (membre.entree is None or membre.entree <= examen):
+        flags |= P_ACTUEL
+    for statut in membre.statuts:
+        if statut.holds_on(examen):
+            flags |= _STATUTS[statut.statut]
     interrompues = 0
     for entry in membre.interruptions:
         if entry.holds_on(examen):
@@ -267,8 +313,8 @@ def _person(membre: Membre, case: Case) -> tuple[int, ...]:
     since = membre.titre_sejour_depuis
     titre = 0 if since is None else examen.year - since.year - ((examen.month, examen.day) < (since.month, since.day))
     return (
-        membre.date_naissance.year * 12 + membre.date_naissance.month - 1,
-        membre.date_naissance.day,
+        naissance.year * 12 + naissance.month - 1,
+        naissance.day,
         membre.role,
         membre.droit_asf,
         membre.nationalite or Nationalite.FRANCAISE,
@@ -300,59 +346,65 @@ _CHIFFRE_AFFAIRES = {
 
 
 def _lines(
-    foyer: Foyer, membres: Sequence[Membre], ressources: Sequence[RessourceMois], declaration: Month
+    foyer: Foyer, membres: Sequence[Membre], ressources: Sequence[RessourceMois], window: _Window, read: range
 ) -> list[tuple[int, int, int, int]]:
-    """Rows of LINE_DTYPE, sums by (person, category, month), in that order."""
-    first = declaration - (WINDOW - 1)
+    """Rows of LINE_DTYPE, sums by (person, category, month), in that order; of the months in `read` alone."""
+    first = window.first
     sums: dict[tuple[int, int, int], int] = defaultdict(int)
     places = {membre.personne: place for place, membre in enumerate(membres)}
     for entry in (*ressources, *foyer.ressources_connues):
-        k = entry.mois.index - first.index
-        if 0 <= k < WINDOW:
+        k = entry.mois.index - first
+        if k in read:
             sums[places[entry.personne], entry.nature, k] += entry.montant_cents
-    for k in range(WINDOW):
-        month = first + k
+    uncounted = any(entry.personnes_non_comptees for entry in foyer.logements)
+    for k in read:
+        month = window.months[k]
         if month in foyer.aide_logement:
             sums[-1, AIDE_LOGEMENT, k] += foyer.aide_logement[month]
         benefits = foyer.prestations.get(month)
         if benefits is not None:
             for category, name in _PRESTATIONS:
                 sums[-1, category, k] += getattr(benefits, name)
-        held = [entry for entry in foyer.logements if entry.debut <= month]
-        if held:
-            sums[-1, NON_COMPTEES, k] += max(held, key=lambda entry: entry.debut).personnes_non_comptees
+        if uncounted and (held := _logement_of(foyer, month)) is not None:
+            sums[-1, NON_COMPTEES, k] += held.personnes_non_comptees
     for place, membre in enumerate(membres):
-        _yearly_lines(membre, place, declaration, sums)
+        _yearly_lines(membre, place, window, read, sums)
     return [(category, k, person, amount) for (person, category, k), amount in sorted(sums.items()) if amount]
 
 
-def _yearly_lines(membre: Membre, place: int, declaration: Month, sums: dict[tuple[int, int, int], int]) -> None:
+def _yearly_lines(
+    membre: Membre, place: int, window: _Window, read: range, sums: dict[tuple[int, int, int], int]
+) -> None:
     for category, amount in (
         (EPARGNE, membre.epargne_non_productive_cents),
         (LIVRET_A, membre.livret_a_cents),
         (BATI, membre.valeur_locative_bati_cents),
         (TERRAIN, membre.valeur_locative_terrain_cents),
     ):
-        sums[place, category, -1] += amount
+        if amount:
+            sums[place, category, -1] += amount
+    # The shortcuts of OpenFisca alone read the profits and the incomes of N-2 month by month.
+    shortcuts = len(read) == WINDOW
+    declared = window.examen.year
     if membre.revenus_locatifs or membre.revenus_capitaux:
 
         def of_year(year: int) -> int:
             return membre.revenus_locatifs.get(year, 0) + membre.revenus_capitaux.get(year, 0)
 
-        sums[place, CAPITAUX_N2, -1] += of_year(declaration.year - 2)
-        for k in range(WINDOW):
-            year = (declaration - (WINDOW - 1 - k)).year
+        sums[place, CAPITAUX_N2, -1] += of_year(declared - 2)
+        for k in read:
+            year = window.months[k].year
             sums[place, CAPITAUX_ANNEE, k] += of_year(year)
-            sums[place, CAPITAUX_N2, k] += of_year(year - 2)
-    profits, year = membre.benefices_annuels, declaration.year
+            if shortcuts:
+                sums[place, CAPITAUX_N2, k] += of_year(year - 2)
+    profits = membre.benefices_annuels
     if profits:
-        sums[place, PROFIT, -1] += max(0, profits.get(year - 1, profits.get(year - 2, 0)))
-        for k in range(WINDOW):
-            year = (declaration - (WINDOW - 1 - k)).year
+        sums[place, PROFIT, -1] += max(0, profits.get(declared - 1, profits.get(declared - 2, 0)))
+        for k in read if shortcuts else ():
+            year = window.months[k].year
             last = (profits[y] for y in (year, year - 1, year - 2) if profits.get(y, 0) > 0)
             sums[place, PROFIT_POSITIF, k] += next(last, 0)
-    first = declaration - (WINDOW - 1)
     for entry in membre.chiffre_affaires:
-        k = entry.mois.index - first.index
-        if 0 <= k < WINDOW and entry.regime in _CHIFFRE_AFFAIRES:
+        k = entry.mois.index - window.first
+        if k in read and entry.regime in _CHIFFRE_AFFAIRES:
             sums[place, _CHIFFRE_AFFAIRES[entry.regime], k] += entry.montant_cents

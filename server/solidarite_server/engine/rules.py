@@ -7,9 +7,6 @@ comparison, so that the same code computes and explains.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
-
 import numpy as np
 
 from solidarite_server.engine import parameters as P
@@ -47,6 +44,7 @@ from solidarite_server.engine.columns import (
     TERRAIN,
     WINDOW,
 )
+from solidarite_server.engine.compiled import entry, rule
 from solidarite_server.engine.natures import (
     AAH,
     AUCUN,
@@ -66,6 +64,8 @@ from solidarite_server.engine.steps import (
     S_ARRONDI,
     S_BONIFICATION,
     S_CLAUSE_TRANSITION,
+    S_DEBUT_PPA,
+    S_DEBUT_RSA,
     S_FORFAIT_LOGEMENT,
     S_MAJORATION,
     S_MONTANT_FORFAITAIRE,
@@ -78,56 +78,6 @@ from solidarite_server.engine.steps import (
     S_RESSOURCES_PRISES,
     S_SEUIL,
 )
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-try:
-    from numba import njit
-
-    def rule(function: F) -> F:
-        """Compile a rule; its article stands in the first line of its docstring."""
-        compiled: Any = njit(cache=True, nogil=True, error_model="numpy")(function)
-        return compiled  # type: ignore[no-any-return]
-
-except ImportError:  # the same cents, slowly
-
-    def rule(function: F) -> F:
-        """Without numba the rule runs as it is written."""
-        return function
-
-
-# Places of the options in `o`; engine.options_array fills it in this order.
-(
-    O_PLANCHER_MENSUEL,
-    O_AAH,
-    O_INVALIDITE,
-    O_MAYOTTE,
-    O_TRANSITION,
-    O_NEGATIFS,
-    O_COMPOSITION,
-    O_NAISSANCE,
-    O_EXCLUSION,
-    O_NEUTRALISATION_AUTO,
-    O_TROIS_DERNIERS,
-    O_ISOLEMENT_18,
-    O_ASF_UN,
-    O_CF_EXCLUE,
-    O_PAJE,
-    O_RESIDENCE_UN,
-    O_ETUDIANT_COMPTE,
-    O_GROSSESSE,
-    O_LIVRET,
-    O_BENEFICE_POSITIF,
-    O_CAPITAL_PAR_MOIS,
-    O_MALADIE_VERSEMENTS,
-    O_AGE_AU_PREMIER,
-    O_AGE_PPA_PAR_MOIS,
-    O_STAGIAIRE,
-    O_JEUNE_APRES,
-    O_MAJORATION_OUVRE,
-    O_PRESTATIONS_BRUTES,
-    O_CHIFFRE_RECENT,
-) = range(29)
 
 # Sums by person and month, rows of the scratch array.
 (
@@ -156,14 +106,15 @@ SLACK = 1e-6
 @rule
 def note(trace, step, month, person, cents):
     """Leave a step of the explanation when one is asked for."""
-    if trace.shape[0] > 0:
-        n = int(trace[0, 0]) + 1
-        if n < trace.shape[0]:
-            trace[0, 0] = n
-            trace[n, 0] = step
-            trace[n, 1] = month
-            trace[n, 2] = person
-            trace[n, 3] = cents
+    if trace is None:
+        return
+    n = int(trace[0, 0]) + 1
+    if n < trace.shape[0]:
+        trace[0, 0] = n
+        trace[n, 0] = step
+        trace[n, 1] = month
+        trace[n, 2] = person
+        trace[n, 3] = cents
 
 
 @rule
@@ -248,21 +199,22 @@ def interrompue(person, nature):
 
 
 @rule
-def interruption_constatee(lines, start, stop):
+def interruption_constatee(lines, first, last, person, nature):
     """Shortcut of OpenFisca: paid in the month before the right, not in the month of right."""
     avant = apres = 0.0
-    for i in range(start, stop):
-        if lines[i]["mois"] == 7:
-            avant += lines[i]["cents"]
-        elif lines[i]["mois"] == 8:
-            apres += lines[i]["cents"]
+    for i in range(first, last):
+        if lines[i]["person"] == person and lines[i]["category"] == nature:
+            if lines[i]["mois"] == 7:
+                avant += lines[i]["cents"]
+            elif lines[i]["mois"] == 8:
+                apres += lines[i]["cents"]
     return avant > 0 and apres == 0
 
 
 @rule
-def remplacement_recu(lines, start, stop, person):
+def remplacement_recu(lines, first, last, person):
     """Shortcut of OpenFisca: a replacement income is paid in the month of right."""
-    for i in range(start, stop):
+    for i in range(first, last):
         line = lines[i]
         if line["person"] == person and line["mois"] == 8 and line["cents"] > 0 and line["category"] <= NATURE_MAX:
             if REMPLACE[line["category"]]:
@@ -271,11 +223,12 @@ def remplacement_recu(lines, start, stop, person):
 
 
 @rule
-def maladie_professionnelle(lines, first, last, membre, declaration, person, k, p, o):
+def maladie_professionnelle(lines, first, last, persons, line, declaration, k, p, o):
     """CSS R844-1 2°: sickness and work-accident daily benefits, for three months from the stoppage."""
-    arret = membre["arret"]
+    person = line["person"]
+    arret = persons[person]["arret"]
     month = declaration - 8 + k
-    if not o[O_MALADIE_VERSEMENTS]:
+    if not o.maladie_selon_versements:
         return arret != 0 and arret <= month < arret + p[P.MOIS_MALADIE, 3]
     if arret != 0 and arret >= month - p[P.MOIS_MALADIE, 3]:
         return True
@@ -286,22 +239,23 @@ def maladie_professionnelle(lines, first, last, membre, declaration, person, k, 
 
 
 @rule
-def neutralisation(persons, lines, i, stop, first, last, person, nature, declaration, k, p, o):
+def neutralisation(persons, lines, first, last, line, declaration, p, o):
     """CASF R262-13: whether an interrupted resource of a month is counted, counted beyond B, or ignored whole."""
-    if not o[O_NEUTRALISATION_AUTO]:
+    person, nature, k = line["person"], line["category"], line["mois"]
+    if not o.neutralisation_automatique:
         if int(persons[person]["interrompues"]) == 0 or not interrompue(persons[person], nature):
             return COMPTEE
         entiere = NEUTRALISABLE[nature] != 0
         if TRAITEMENT[nature] == MALADIE:
-            entiere = maladie_professionnelle(lines, first, last, persons[person], declaration, person, k, p, o)
+            entiere = maladie_professionnelle(lines, first, last, persons, line, declaration, k, p, o)
         return IGNOREE if entiere else AU_DELA
     # Shortcut of OpenFisca, which looks at the amounts of M-1 and M.
-    if MINIMA_SOCIAUX[nature] or not interruption_constatee(lines, i, stop):
+    if MINIMA_SOCIAUX[nature] or not interruption_constatee(lines, first, last, person, nature):
         return COMPTEE
     entiere = NEUTRALISABLE[nature] != 0
     if TRAITEMENT[nature] == MALADIE:
-        entiere = maladie_professionnelle(lines, first, last, persons[person], declaration, person, 7, p, o)
-        if entiere != maladie_professionnelle(lines, first, last, persons[person], declaration, person, k, p, o):
+        entiere = maladie_professionnelle(lines, first, last, persons, line, declaration, 7, p, o)
+        if entiere != maladie_professionnelle(lines, first, last, persons, line, declaration, k, p, o):
             return COMPTEE
     if not entiere:
         return AU_DELA
@@ -309,48 +263,54 @@ def neutralisation(persons, lines, i, stop, first, last, person, nature, declara
 
 
 @rule
-def additionner(sums, persons, lines, first, last, group, base, p, o):
-    """Sum the resources by person and month, each nature as the law counts it; negative months count for 0.
+def mois_lus(group, o):
+    """The reference months of both benefits, as places in the window; the shortcuts of OpenFisca look further."""
+    if o.neutralisation_automatique or o.activite_sur_trois_derniers_mois or o.chiffre_affaires_recent:
+        return 0, WINDOW
+    if not o.exclusion_exacte_a_charge or not o.composition_mensuelle:
+        return 0, WINDOW
+    return min(group["rsa_first"], group["ppa_first"]), max(group["rsa_first"], group["ppa_first"]) + 3
+
+
+@rule
+def ranger_lignes(sums, versees, foyer, persons, lines, group, base, p, o):
+    """Lay the lines of the household out: benefits by month, resources by person and month as each right counts them.
 
     CASF R262-6, R262-7 III, R262-11 and R262-13; CSS R844-1, R844-5, L842-4.
     """
-    declaration, dons = group["declaration"], group["dons"] != 0
-    # The law reads the reference months alone; the shortcuts of OpenFisca look further on both sides.
-    debut, fin = 0, WINDOW
-    if not o[O_NEUTRALISATION_AUTO] and not o[O_TROIS_DERNIERS] and o[O_EXCLUSION]:
-        debut = min(group["rsa_first"], group["ppa_first"])
-        fin = max(group["rsa_first"], group["ppa_first"]) + 3
-    i = first
-    while i < last and lines[i]["person"] < 0:
-        i += 1
-    while i < last:
-        person, nature = lines[i]["person"], lines[i]["category"]
-        stop = i
-        while stop < last and lines[stop]["person"] == person and lines[stop]["category"] == nature:
-            stop += 1
-        if nature <= NATURE_MAX:
-            for n in range(i, stop):
-                k = lines[n]["mois"]
-                if not debut <= k < fin:
-                    continue
-                sort = neutralisation(persons, lines, i, stop, first, last, person, nature, declaration, k, p, o)
-                ranger(sums, person, k, nature, float(lines[n]["cents"]), sort, dons, o)
-                if TRAITEMENT[nature] == MALADIE:
-                    pro = maladie_professionnelle(lines, first, last, persons[person], declaration, person, k, p, o)
-                    cents = float(lines[n]["cents"])
-                    sums[PPA_PROFESSIONNEL if pro else PPA_AUTRES, person, k] += max(0.0, cents)
-        i = stop
-    if not o[O_NEUTRALISATION_AUTO]:
+    debut, fin = mois_lus(group, o)
+    for k in range(debut, fin):
+        for a in range(PRESTATIONS):
+            versees[k, a] = 0.0
         for q in range(persons.shape[0]):
-            if int(persons[q]["interrompues"]) != 0:
-                for k in range(debut, fin):
-                    # R262-13: together, the other interrupted resources count beyond the amount for one person.
-                    sums[RSA_AUTRES, q, k] += max(0.0, sums[RSA_NEUTRALISABLE, q, k] - base)
-    if o[O_NEGATIFS]:
-        for q in range(persons.shape[0]):
+            for a in range(SUMS):
+                sums[q, k, a] = 0.0
+    first, last = foyer["line"], foyer["line"] + foyer["lines"]
+    for i in range(first, last):
+        line = lines[i]
+        k = line["mois"]
+        if line["category"] >= EPARGNE:
+            annuel(sums, persons, lines, first, last, line, debut, fin, foyer, group, p, o)
+        elif not debut <= k < fin:
+            continue
+        elif line["person"] < 0:
+            versees[k, line["category"] - AF] = float(line["cents"])
+        else:
+            sort = neutralisation(persons, lines, first, last, line, group["declaration"], p, o)
+            ranger(sums, line["person"], k, line["category"], float(line["cents"]), sort, group["dons"] != 0, o)
+            if TRAITEMENT[line["category"]] == MALADIE:
+                pro = maladie_professionnelle(lines, first, last, persons, line, group["declaration"], k, p, o)
+                kind = PPA_PROFESSIONNEL if pro else PPA_AUTRES
+                sums[line["person"], k, kind] += max(0.0, float(line["cents"]))
+    for q in range(persons.shape[0]):
+        if int(persons[q]["interrompues"]) != 0 and not o.neutralisation_automatique:
             for k in range(debut, fin):
-                sums[RSA_PAIE, q, k] = max(0.0, sums[RSA_PAIE, q, k])
-                sums[PPA_PAIE, q, k] = max(0.0, sums[PPA_PAIE, q, k])
+                # R262-13: together, the other interrupted resources count beyond the amount for one person.
+                sums[q, k, RSA_AUTRES] += max(0.0, sums[q, k, RSA_NEUTRALISABLE] - base)
+        if o.mois_negatifs_a_zero:
+            for k in range(debut, fin):
+                sums[q, k, RSA_PAIE] = max(0.0, sums[q, k, RSA_PAIE])
+                sums[q, k, PPA_PAIE] = max(0.0, sums[q, k, PPA_PAIE])
 
 
 @rule
@@ -362,80 +322,73 @@ def ranger(sums, person, k, nature, cents, sort, dons, o):
     if kind == PAIE:
         # One sum a month, zeroed as a whole afterwards.
         if sort == COMPTEE:
-            sums[RSA_PAIE, person, k] += cents
-        sums[PPA_PAIE, person, k] += cents
+            sums[person, k, RSA_PAIE] += cents
+        sums[person, k, PPA_PAIE] += cents
         return
-    if o[O_NEGATIFS]:
+    if o.mois_negatifs_a_zero:
         cents = max(0.0, cents)
     if kind != PPA_SEULE and (kind != DONS or dons):
         if sort == COMPTEE:
-            sums[RSA_AUTRES, person, k] += cents
+            sums[person, k, RSA_AUTRES] += cents
         elif sort == AU_DELA:
-            sums[RSA_NEUTRALISABLE, person, k] += cents
+            sums[person, k, RSA_NEUTRALISABLE] += cents
     if kind == PROFESSIONNEL:
-        sums[PPA_PROFESSIONNEL, person, k] += cents
-    elif kind == AAH or (o[O_INVALIDITE] and (nature == 31 or nature == 32)):
-        sums[PPA_AAH, person, k] += cents
+        sums[person, k, PPA_PROFESSIONNEL] += cents
+    elif kind == AAH or (o.invalidite_professionnelle and (nature == 31 or nature == 32)):
+        sums[person, k, PPA_AAH] += cents
     elif kind in (AUTRE, PPA_SEULE):
-        sums[PPA_AUTRES, person, k] += cents
+        sums[person, k, PPA_AUTRES] += cents
 
 
 @rule
-def annuels(sums, persons, lines, first, last, rsa_first, ppa_first, option_ca, p, o):
-    """Yearly facts by month: capital (CASF R132-1, CSS L842-4 5°) and self-employment (R262-19, CSS R845-1, R845-2)."""
+def annuel(sums, persons, lines, first, last, line, debut, fin, foyer, group, p, o):
+    """A yearly fact by month: capital (CASF R132-1, CSS L842-4 5°), self-employment (R262-19, CSS R845-1, R845-2)."""
+    category, person, k, cents = line["category"], line["person"], line["mois"], float(line["cents"])
+    rsa_first, ppa_first = group["rsa_first"], group["ppa_first"]
     # D13: the quarter of the turnover is the reference quarter, or the last three months before the declaration.
     rsa_chiffre, ppa_chiffre = rsa_first, ppa_first
-    if o[O_CHIFFRE_RECENT]:
+    if o.chiffre_affaires_recent:
         rsa_chiffre = ppa_chiffre = 5
-    for i in range(first, last):
-        category = lines[i]["category"]
-        if category < EPARGNE:
-            continue
-        person, k, cents = lines[i]["person"], lines[i]["mois"], float(lines[i]["cents"])
-        if category == CAPITAUX_ANNEE:
-            sums[RSA_AUTRES, person, k] += cents / 12.0
-        elif category == CAPITAUX_N2:
-            if o[O_CAPITAL_PAR_MOIS]:
-                if k >= 0:
-                    sums[PPA_AUTRES, person, k] += cents / 12.0
-            elif k < 0:
-                for j in range(WINDOW):
-                    sums[PPA_AUTRES, person, j] += cents / 12.0
-        elif category >= CA_VENTE:
-            # The rate of the month of the turnover.
-            taux = 1.0 - p[P.ABATTEMENT_VENTE + category - CA_VENTE, min(2, max(0, k - ppa_first))]
-            # One third of the quarter's turnover in each of its months.
-            arretee = interrompue(persons[person], MICRO_ENTREPRISE) and not o[O_NEUTRALISATION_AUTO]
-            for j in range(3):
-                if rsa_chiffre <= k < rsa_chiffre + 3 and not arretee:
-                    sums[RSA_AUTRES, person, rsa_first + j] += cents * taux / 3.0
-                if ppa_chiffre <= k < ppa_chiffre + 3:
-                    sums[PPA_PROFESSIONNEL, person, ppa_first + j] += cents * taux / 3.0
-        elif category in (PROFIT, PROFIT_POSITIF):
-            if (category == PROFIT_POSITIF) != (o[O_BENEFICE_POSITIF] != 0) or option_ca:
-                continue
-            arretee = interrompue(persons[person], NON_SALARIE) and not o[O_NEUTRALISATION_AUTO]
-            rsa = not arretee and not au_chiffre(lines, first, last, person, rsa_chiffre)
-            ppa = not au_chiffre(lines, first, last, person, ppa_chiffre)
-            for j in range(WINDOW):
-                # The profit of the shortcut is that of each month for the prime, of M for the RSA.
-                if rsa and (k < 0 or k == WINDOW - 1):
-                    sums[RSA_AUTRES, person, j] += cents / 12.0
-                if ppa and (k < 0 or k == j):
-                    sums[PPA_PROFESSIONNEL, person, j] += cents / 12.0
-        else:
-            rente = cents * p[P.CAPITAL_EPARGNE, 3]
-            if category == LIVRET_A and o[O_LIVRET]:
-                for j in range(WINDOW):
-                    # The rate of each reference month; other months of the window read the nearest one.
-                    sums[RSA_AUTRES, person, j] += cents * p[P.LIVRET_TAUX, min(2, max(0, j - ppa_first))] / 12.0
-                continue
-            if category == BATI:
-                rente = cents * p[P.CAPITAL_BATI, 3]
-            elif category == TERRAIN:
-                rente = cents * p[P.CAPITAL_TERRAIN, 3]
-            for j in range(WINDOW):
-                sums[RSA_AUTRES, person, j] += rente / 12.0
+    if category == CAPITAUX_ANNEE:
+        if debut <= k < fin:
+            sums[person, k, RSA_AUTRES] += cents / 12.0
+    elif category == CAPITAUX_N2:
+        for j in range(debut, fin):
+            if k == (j if o.capital_ppa_par_mois else -1):
+                sums[person, j, PPA_AUTRES] += cents / 12.0
+    elif category >= CA_VENTE:
+        # The rate of the month of the turnover.
+        taux = 1.0 - p[P.ABATTEMENT_VENTE + category - CA_VENTE, min(2, max(0, k - ppa_first))]
+        # One third of the quarter's turnover in each of its months.
+        arretee = interrompue(persons[person], MICRO_ENTREPRISE) and not o.neutralisation_automatique
+        for j in range(3):
+            if rsa_chiffre <= k < rsa_chiffre + 3 and not arretee:
+                sums[person, rsa_first + j, RSA_AUTRES] += cents * taux / 3.0
+            if ppa_chiffre <= k < ppa_chiffre + 3:
+                sums[person, ppa_first + j, PPA_PROFESSIONNEL] += cents * taux / 3.0
+    elif category in (PROFIT, PROFIT_POSITIF):
+        if (category == PROFIT_POSITIF) != o.benefice_dernier_positif or int(foyer["flags"]) & F_OPTION_CA:
+            return
+        arretee = interrompue(persons[person], NON_SALARIE) and not o.neutralisation_automatique
+        rsa = not arretee and not au_chiffre(lines, first, last, person, rsa_chiffre)
+        ppa = not au_chiffre(lines, first, last, person, ppa_chiffre)
+        for j in range(debut, fin):
+            # The profit of the shortcut is that of each month for the prime, of M for the RSA.
+            if rsa and (k < 0 or k == WINDOW - 1):
+                sums[person, j, RSA_AUTRES] += cents / 12.0
+            if ppa and (k < 0 or k == j):
+                sums[person, j, PPA_PROFESSIONNEL] += cents / 12.0
+    else:
+        taux = p[P.CAPITAL_EPARGNE, 3]
+        if category == BATI:
+            taux = p[P.CAPITAL_BATI, 3]
+        elif category == TERRAIN:
+            taux = p[P.CAPITAL_TERRAIN, 3]
+        for j in range(debut, fin):
+            if category == LIVRET_A and o.livret_a_a_son_taux:
+                # The rate of each reference month; other months of the window read the nearest one.
+                taux = p[P.LIVRET_TAUX, min(2, max(0, j - ppa_first))]
+            sums[person, j, RSA_AUTRES] += cents * taux / 12.0
 
 
 @rule
@@ -449,21 +402,9 @@ def au_chiffre(lines, first, last, person, quarter):
 
 
 @rule
-def ranger_foyer(lines, first, last, versees):
-    """Lay the lines of the household out by category and month, in cents, once for both benefits."""
-    for a in range(PRESTATIONS):
-        for k in range(WINDOW):
-            versees[a, k] = 0.0
-    for i in range(first, last):
-        if lines[i]["person"] >= 0:
-            break
-        versees[lines[i]["category"] - AF, lines[i]["mois"]] = float(lines[i]["cents"])
-
-
-@rule
 def du_mois(versees, category, k):
     """Amount of a household line in a month, in cents."""
-    return versees[category - AF, k]
+    return versees[k, category - AF]
 
 
 @rule
@@ -471,7 +412,7 @@ def age_mois(person, declaration, k, o):
     """Age in whole months on the last day of a month (R262-4); on its first day for OpenFisca."""
     month = declaration - 8 + k
     age = month - person["naissance"]
-    if o[O_AGE_AU_PREMIER]:
+    if o.age_au_premier_du_mois:
         return age - (1 if person["jour"] > 1 else 0)
     # Born on 29 February: the birthday has not come on 28 February of a common year (no century year before 2100).
     if person["jour"] == 29 and person["naissance"] % 12 == 1 and month % 12 == 1 and month // 12 % 4 != 0:
@@ -494,7 +435,7 @@ def est_a_charge(person, declaration, k, p, o):
     age = age_mois(person, declaration, k, o)
     if age >= 12 * p[P.AGE_A_CHARGE, 3]:
         return False
-    if o[O_NAISSANCE]:
+    if o.enfant_compte_a_la_naissance:
         return bit(person["present"], k)
     return bit(person["present"], 8)
 
@@ -506,7 +447,7 @@ def residence(person, majoree, p, o):
     if person["nationalite"] == 1:
         return True
     if person["nationalite"] == 2:
-        return flags & P_DROIT_UE != 0 or (o[O_MAJORATION_OUVRE] and majoree)
+        return flags & P_DROIT_UE != 0 or (o.majoration_ouvre_droit and majoree)
     if person["titre_annees"] >= p[P.TITRE_ANNEES, 3] or flags & P_DISPENSE:
         return True
     return majoree and flags & P_REGULIER != 0
@@ -527,14 +468,14 @@ def majoration(foyer, persons, conjoint, a_charge, benjamin, declaration, k, p, 
 
     `benjamin` is the age in months of the youngest child counted.
     """
-    if conjoint >= 0 or (int(foyer["flags"]) & F_MAYOTTE and o[O_MAYOTTE]) or not bit(foyer["isole"], k):
+    if conjoint >= 0 or (int(foyer["flags"]) & F_MAYOTTE and o.mayotte) or not bit(foyer["isole"], k):
         return False
     if bit(persons[0]["grossesse"], k):
         return True
     if a_charge == 0:
         return False
     month, debut = declaration - 8 + k, foyer["isolement_debut"]
-    if o[O_ISOLEMENT_18]:
+    if o.isolement_dix_huit_mois:
         fin = debut + p[P.OF_ISOLEMENT_DUREE, 3]
     else:
         # Twelve months from the claim; each month after the sixth takes one away.
@@ -580,7 +521,7 @@ def compter_a_charge(
             exclus[q] = True
             continue
         plus_jeune = cadet(persons, q, benjamin, declaration, k, o)
-        if o[O_EXCLUSION]:
+        if o.exclusion_exacte_a_charge:
             # Most dependants have no resources: what they bring need not be known.
             if moyennes[q] > 0:
                 sans = coefficient(foyer, persons, conjoint, adultes, n, benjamin, declaration, k, mayotte, p, j, o)
@@ -607,7 +548,7 @@ def exclu_au_forfait(foyer, persons, sums, q, conjoint, candidats, benjamin, dec
     decalage = 8 - first
     total = 0.0
     for m in range(max(0, k - decalage), max(0, k - decalage + 3)):
-        total += sums[RSA_PAIE, q, m] + sums[RSA_AUTRES, q, m]
+        total += sums[q, m, RSA_PAIE] + sums[q, m, RSA_AUTRES]
     return total / 3.0 >= limite
 
 
@@ -616,11 +557,11 @@ def prestations(versees, persons, exclus, benjamin, majoree, mayotte, k, p, o, j
     """CASF R262-10-1 and R262-11, CSS R844-4 and R844-5: family benefits counted in the month they are received."""
     bmaf = p[P.BMAF, j]
     # Paid net of CRDS (doubt D9); the Aspa bears none.
-    brut = 1.0 / (1.0 - p[P.CRDS, j]) if o[O_PRESTATIONS_BRUTES] else 1.0
+    brut = 1.0 / (1.0 - p[P.CRDS, j]) if o.prestations_brutes else 1.0
     total = (du_mois(versees, AF, k) + du_mois(versees, PREPARE, k)) * brut
     total += du_mois(versees, ASPA, k)
     ordinaire, hausse = du_mois(versees, CF, k) * brut, du_mois(versees, CF_MAJORATION, k) * brut
-    if o[O_CF_EXCLUE]:
+    if o.cf_majoration_exclue:
         hausse = 0.0
     elif not mayotte:
         hausse = min(hausse, max(0.0, p[P.CF_MAJORE, j] * bmaf - ordinaire))
@@ -629,13 +570,13 @@ def prestations(versees, persons, exclus, benjamin, majoree, mayotte, k, p, o, j
     if not mayotte:
         plafond = 0.0
         for q in range(persons.shape[0]):
-            if persons[q]["asf"] > 0 and (o[O_ASF_UN] or not exclus[q]):
-                deux = persons[q]["asf"] == ASF_DEUX_PARENTS and not o[O_ASF_UN]
+            if persons[q]["asf"] > 0 and (o.asf_toujours_un_parent or not exclus[q]):
+                deux = persons[q]["asf"] == ASF_DEUX_PARENTS and not o.asf_toujours_un_parent
                 plafond += (p[P.ASF_DEUX, j] if deux else p[P.ASF_UN, j]) * bmaf
         asf = min(asf, plafond)
     total += asf
     paje = du_mois(versees, PAJE, k) * brut
-    if o[O_PAJE] and (benjamin == 0 or (majoree and benjamin <= p[P.PAJE_MOIS, 3])):
+    if o.paje_exclusions and (benjamin == 0 or (majoree and benjamin <= p[P.PAJE_MOIS, 3])):
         paje = 0.0
     return total + paje
 
@@ -643,10 +584,10 @@ def prestations(versees, persons, exclus, benjamin, majoree, mayotte, k, p, o, j
 @rule
 def conjoint_compte_rsa(persons, conjoint, p, o):
     """CASF L262-5: the partner counts when the conditions of nationality, studies and leave are met."""
-    if o[O_RESIDENCE_UN]:
+    if o.residence_d_un_seul:
         return True
     flags = int(persons[conjoint]["flags"])
-    if flags & (P_ETUDIANT | P_STAGIAIRE) and not o[O_ETUDIANT_COMPTE]:
+    if flags & (P_ETUDIANT | P_STAGIAIRE) and not o.conjoint_etudiant_compte:
         return False
     return residence(persons[conjoint], False, p, o) and flags & P_CONGE == 0
 
@@ -657,7 +598,7 @@ def assez_age(person, declaration, p, o):
     age = annees_au_premier(person, declaration)
     if age >= p[P.RSA_AGE, 3]:
         return True
-    return person["heures"] >= p[P.JEUNE_HEURES, 3] and age >= p[P.JEUNE_AGE, 3] + o[O_JEUNE_APRES]
+    return person["heures"] >= p[P.JEUNE_HEURES, 3] and age >= p[P.JEUNE_AGE, 3] + (1 if o.jeune_actif_apres_dix_huit_ans else 0)
 
 
 @rule
@@ -665,13 +606,13 @@ def condition_rsa(foyer, persons, conjoint, declaration, majoree, p, o):
     """CASF L262-4, L262-7-1: age or child, residence, not a student nor on leave. 0 when open, else a reason."""
     demandeur = persons[0]
     if not residence(demandeur, majoree, p, o):
-        if not (o[O_RESIDENCE_UN] and conjoint >= 0 and residence(persons[conjoint], False, p, o)):
+        if not (o.residence_d_un_seul and conjoint >= 0 and residence(persons[conjoint], False, p, o)):
             return 1
-    if majoree and o[O_MAJORATION_OUVRE]:
+    if majoree and o.majoration_ouvre_droit:
         return 0
     flags = int(demandeur["flags"])
-    bars = P_ETUDIANT if o[O_STAGIAIRE] else P_ETUDIANT | P_STAGIAIRE
-    partenaire = o[O_ETUDIANT_COMPTE] and conjoint >= 0 and int(persons[conjoint]["flags"]) & bars == 0
+    bars = P_ETUDIANT if o.stagiaire_ouvre_rsa else P_ETUDIANT | P_STAGIAIRE
+    partenaire = o.conjoint_etudiant_compte and conjoint >= 0 and int(persons[conjoint]["flags"]) & bars == 0
     if flags & bars and not partenaire and not majoree:
         return 2
     if flags & P_CONGE and not majoree:
@@ -681,7 +622,7 @@ def condition_rsa(foyer, persons, conjoint, declaration, majoree, p, o):
             return 0
         if q != 0 and q != conjoint:
             continue
-        if bit(persons[q]["grossesse"], 8) and (o[O_GROSSESSE] or conjoint < 0):
+        if bit(persons[q]["grossesse"], 8) and (o.grossesse_ouvre_droit or conjoint < 0):
             return 0
         # A partner who is not counted (L262-5) does not open the right by age or work.
         if q == 0 or conjoint_compte_rsa(persons, conjoint, p, o):
@@ -698,7 +639,7 @@ def neutralisees_comptees(sums, persons, exclus, base, start):
         if not exclus[r]:
             trimestre = 0.0
             for m in range(start, start + 3):
-                trimestre += sums[RSA_NEUTRALISABLE, r, m]
+                trimestre += sums[r, m, RSA_NEUTRALISABLE]
             total += max(0.0, trimestre - 3.0 * base) / 3.0
     return total
 
@@ -719,19 +660,19 @@ def rsa_exact(foyer, persons, versees, sums, group, p, o, exclus, moyennes, trac
     mean. Returns (cents, code): 0 open, else why there is nothing (see `engine.MOTIFS`).
     """
     start, declaration = group["rsa_first"], group["declaration"]
-    mayotte = int(foyer["flags"]) & F_MAYOTTE != 0 and o[O_MAYOTTE] != 0
+    mayotte = int(foyer["flags"]) & F_MAYOTTE != 0 and o.mayotte
     base = base_du_foyer(p[P.RSA_BASE, 3], mayotte, p, 3)
     conjoint = conjoint_de(persons)
     adultes = 2 if conjoint >= 0 and conjoint_compte_rsa(persons, conjoint, p, o) else 1
     for r in range(persons.shape[0]):
         moyennes[r] = 0.0
         for k in range(start, start + 3):
-            moyennes[r] += (sums[RSA_PAIE, r, k] + sums[RSA_AUTRES, r, k]) / 3.0
+            moyennes[r] += (sums[r, k, RSA_PAIE] + sums[r, k, RSA_AUTRES]) / 3.0
     majoree = False
     total = 0.0
     for j in range(3):
         k = start + j
-        c = k if o[O_COMPOSITION] else 8
+        c = k if o.composition_mensuelle else 8
         a_charge, benjamin = compter_a_charge(
             foyer, exclus[j], persons, sums, conjoint, adultes, declaration, c, start, mayotte, base, moyennes, p, o, 3
         )
@@ -749,7 +690,7 @@ def rsa_exact(foyer, persons, versees, sums, group, p, o, exclus, moyennes, trac
         familiales = prestations(versees, persons, exclus[j], benjamin, majoree, mayotte, c, p, o, 3)
         note(trace, S_PRESTATIONS, k, -1, -familiales / 3.0)
         mois = forfait - logement - familiales
-        if o[O_PLANCHER_MENSUEL]:
+        if o.plancher_mensuel_rsa:
             propres = 0.0
             for r in range(persons.shape[0]):
                 if not hors_foyer(persons, conjoint, exclus[j], r):
@@ -783,17 +724,17 @@ def ressources_rsa(foyer, persons, sums, exclus, moyennes, conjoint, start, base
         if mois_comptes > 0 and moyennes[r] != 0:
             note(trace, S_RESSOURCES_PERSONNE, -1, r, -moyennes[r] * mois_comptes / 3.0)
             total += moyennes[r] * mois_comptes / 3.0
-    if o[O_NEUTRALISATION_AUTO]:
+    if o.neutralisation_automatique:
         neutres = neutralisees_comptees(sums, persons, exclus[2], base, start)
         note(trace, S_NEUTRALISATION_AUTRES, -1, -1, -neutres)
         total += neutres
-    if o[O_TRANSITION] and int(foyer["flags"]) & F_TRANSITION and start == 4:
+    if o.clause_transition and int(foyer["flags"]) & F_TRANSITION and start == 4:
         # Décret 2025-185: the mean of M-3 and M-2 when it is lower than that of the three months.
         trois = deux = 0.0
         for r in range(persons.shape[0]):
             derniers = 0.0
             for k in range(start + 1, start + 3):
-                derniers += (sums[RSA_PAIE, r, k] + sums[RSA_AUTRES, r, k]) / 2.0
+                derniers += (sums[r, k, RSA_PAIE] + sums[r, k, RSA_AUTRES]) / 2.0
             for j in range(3):
                 if not hors_foyer(persons, conjoint, exclus[j], r):
                     trois += moyennes[r] / 3.0
@@ -807,9 +748,9 @@ def ressources_rsa(foyer, persons, sums, exclus, moyennes, conjoint, start, base
 @rule
 def professionnels(sums, r, k, mayotte, p, j, o):
     """CSS R844-1, L842-8 and D843-4: work income of a person in a month; AAH counts from 29 hourly SMIC on."""
-    revenu = sums[PPA_PAIE, r, k] + sums[PPA_PROFESSIONNEL, r, k]
-    if o[O_AAH] and sums[PPA_AAH, r, k] > 0 and revenu >= p[P.AAH_HEURES, j] * smic_horaire(mayotte, p, j) - SLACK:
-        revenu += sums[PPA_AAH, r, k]
+    revenu = sums[r, k, PPA_PAIE] + sums[r, k, PPA_PROFESSIONNEL]
+    if o.aah_professionnelle and sums[r, k, PPA_AAH] > 0 and revenu >= p[P.AAH_HEURES, j] * smic_horaire(mayotte, p, j) - SLACK:
+        revenu += sums[r, k, PPA_AAH]
     return revenu
 
 
@@ -824,9 +765,9 @@ def majeur(persons, conjoint, month, p):
 @rule
 def activite(persons, sums, group, conjoint, majoree, mayotte, p, o):
     """CSS L842-1, L842-2: an adult at work, and a student, trainee or apprentice above 55 % of the SMIC each month."""
-    if majoree and o[O_MAJORATION_OUVRE]:
+    if majoree and o.majoration_ouvre_droit:
         return True
-    start = 5 if o[O_TROIS_DERNIERS] else group["ppa_first"]
+    start = 5 if o.activite_sur_trois_derniers_mois else group["ppa_first"]
     for r in range(persons.shape[0]):
         if r != 0 and r != conjoint:
             continue
@@ -835,7 +776,7 @@ def activite(persons, sums, group, conjoint, majoree, mayotte, p, o):
             continue
         total, chaque = 0.0, True
         for j in range(3):
-            colonne = 3 if o[O_TROIS_DERNIERS] else j
+            colonne = 3 if o.activite_sur_trois_derniers_mois else j
             revenu = professionnels(sums, r, start + j, mayotte, p, j, o)
             heures = p[P.ETUDIANT_PART, colonne] * p[P.ETUDIANT_HEURES, colonne]
             if mayotte:
@@ -851,7 +792,7 @@ def activite(persons, sums, group, conjoint, majoree, mayotte, p, o):
 @rule
 def conjoint_compte_ppa(persons, sums, conjoint, start, mayotte, p, o):
     """CSS L842-2: the partner counts when resident, and not on leave unless at work in the quarter."""
-    if o[O_RESIDENCE_UN]:
+    if o.residence_d_un_seul:
         return True
     if not residence(persons[conjoint], False, p, o):
         return False
@@ -870,31 +811,31 @@ def ppa_exacte(foyer, persons, versees, sums, group, p, o, exclus, moyennes, tra
     Mean of three monthly primes, everything read month by month. Returns (cents, code) as `rsa_exact`.
     """
     start, declaration = group["ppa_first"], group["declaration"]
-    mayotte = int(foyer["flags"]) & F_MAYOTTE != 0 and o[O_MAYOTTE] != 0
+    mayotte = int(foyer["flags"]) & F_MAYOTTE != 0 and o.mayotte
     conjoint = conjoint_de(persons)
     code = 1
     for r in range(persons.shape[0]):
         moyennes[r] = 0.0
         for k in range(start, start + 3):
             moyennes[r] += (
-                sums[PPA_PAIE, r, k] + sums[PPA_PROFESSIONNEL, r, k] + sums[PPA_AAH, r, k] + sums[PPA_AUTRES, r, k]
+                sums[r, k, PPA_PAIE] + sums[r, k, PPA_PROFESSIONNEL] + sums[r, k, PPA_AAH] + sums[r, k, PPA_AUTRES]
             ) / 3.0
     total, majoree = 0.0, False
     for j in range(3):
         k = start + j
         base = base_du_foyer(p[P.PPA_BASE, j], mayotte, p, j)
         adultes = 2 if conjoint >= 0 and conjoint_compte_ppa(persons, sums, conjoint, start, mayotte, p, o) else 1
-        seuil = base if o[O_EXCLUSION] else p[P.RSA_BASE, j]
+        seuil = base if o.exclusion_exacte_a_charge else p[P.RSA_BASE, j]
         a_charge, benjamin = compter_a_charge(
             foyer, exclus[j], persons, sums, conjoint, adultes, declaration, k, start, mayotte, seuil, moyennes, p, o, j
         )
         majoree = majoration(foyer, persons, conjoint, a_charge, benjamin, declaration, k, p, o)
         sejour = residence(persons[0], majoree, p, o) or (
-            o[O_RESIDENCE_UN] and conjoint >= 0 and residence(persons[conjoint], False, p, o)
+            o.residence_d_un_seul and conjoint >= 0 and residence(persons[conjoint], False, p, o)
         )
         # One condition for the quarter, read at its last month; month by month for OpenFisca.
-        code = 0 if sejour or (o[O_AGE_PPA_PAR_MOIS] and code == 0) else 1
-        ouvert = not o[O_AGE_PPA_PAR_MOIS] or (sejour and majeur(persons, conjoint, declaration - 8 + k, p))
+        code = 0 if sejour or (o.age_ppa_par_mois and code == 0) else 1
+        ouvert = not o.age_ppa_par_mois or (sejour and majeur(persons, conjoint, declaration - 8 + k, p))
         forfait = echelle(adultes, a_charge, mayotte, p, j) * base
         note(trace, S_MONTANT_FORFAITAIRE, k, -1, forfait / 3.0)
         if majoree:
@@ -908,11 +849,11 @@ def ppa_exacte(foyer, persons, versees, sums, group, p, o, exclus, moyennes, tra
         travail = autres = bonus = 0.0
         for r in range(persons.shape[0]):
             if hors_foyer(persons, conjoint, exclus[j], r) and not (
-                not o[O_EXCLUSION] and persons[r]["role"] >= ENFANT
+                not o.exclusion_exacte_a_charge and persons[r]["role"] >= ENFANT
             ):
                 continue
             revenu = professionnels(sums, r, k, mayotte, p, j, o)
-            recu = sums[PPA_PAIE, r, k] + sums[PPA_PROFESSIONNEL, r, k] + sums[PPA_AAH, r, k] + sums[PPA_AUTRES, r, k]
+            recu = sums[r, k, PPA_PAIE] + sums[r, k, PPA_PROFESSIONNEL] + sums[r, k, PPA_AAH] + sums[r, k, PPA_AUTRES]
             autres += recu - revenu
             travail += revenu
             if revenu > 0:
@@ -956,7 +897,7 @@ def ppa_exacte(foyer, persons, versees, sums, group, p, o, exclus, moyennes, tra
 @rule
 def majoree_activite(foyer, persons, sums, group, conjoint, majoree, exclus, moyennes, p, o):
     """Whether the majoration waives the condition on work: that of the last reference month, or of M for OpenFisca."""
-    if not o[O_TROIS_DERNIERS]:
+    if not o.activite_sur_trois_derniers_mois:
         return majoree
     declaration, base = group["declaration"], p[P.RSA_BASE, 3]
     a_charge, benjamin = compter_a_charge(
@@ -965,32 +906,22 @@ def majoree_activite(foyer, persons, sums, group, conjoint, majoree, exclus, moy
     return majoration(foyer, persons, conjoint, a_charge, benjamin, declaration, 8, p, o)
 
 
-@rule
+@entry
 def calculer(foyers, all_persons, lines, groups, rsa_p, ppa_p, o, sums, versees, exclus, moyennes, out, trace):
     """Compute every household: rows of `out` are exact RSA, code, exact PPA, code, in cents."""
     for i in range(foyers.shape[0]):
         foyer = foyers[i]
         persons = all_persons[foyer["person"] : foyer["person"] + foyer["persons"]]
-        n = persons.shape[0]
-        for a in range(SUMS):
-            for b in range(n):
-                for c in range(WINDOW):
-                    sums[a, b, c] = 0.0
-        first = foyer["line"]
-        last = first + foyer["lines"]
         g = foyer["group"]
         group = groups[g]
-        option_ca = int(foyer["flags"]) & F_OPTION_CA != 0
-        mayotte = int(foyer["flags"]) & F_MAYOTTE != 0 and o[O_MAYOTTE] != 0
+        mayotte = int(foyer["flags"]) & F_MAYOTTE != 0 and o.mayotte
         base = base_du_foyer(rsa_p[g, P.RSA_BASE, 3], mayotte, rsa_p[g], 3)
-        additionner(sums, persons, lines, first, last, group, base, ppa_p[g], o)
-        annuels(sums, persons, lines, first, last, group["rsa_first"], group["ppa_first"], option_ca, ppa_p[g], o)
-        ranger_foyer(lines, first, last, versees)
-        note(trace, 0, -1, -1, 0.0)
+        ranger_lignes(sums, versees, foyer, persons, lines, group, base, ppa_p[g], o)
+        note(trace, S_DEBUT_RSA, -1, -1, 0.0)
         rsa, code = rsa_exact(foyer, persons, versees, sums, group, rsa_p[g], o, exclus, moyennes, trace)
         out[i, 0], out[i, 1] = rsa, code
         note(trace, S_ARRONDI, -1, -1, arrondi(rsa) - rsa)
-        note(trace, 1, -1, -1, 0.0)
+        note(trace, S_DEBUT_PPA, -1, -1, 0.0)
         ppa, code = ppa_exacte(foyer, persons, versees, sums, group, ppa_p[g], o, exclus, moyennes, trace)
         out[i, 2], out[i, 3] = ppa, code
         note(trace, S_ARRONDI, -1, -1, arrondi(ppa) - ppa)
