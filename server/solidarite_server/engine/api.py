@@ -33,6 +33,7 @@ from solidarite_server.legislation import Legislation, LegislationOptions, load_
 
 _TRACE_ROWS = 512
 
+
 @dataclass(frozen=True, slots=True)
 class Entitlement:
     """The rights of a household for one month of right, in cents."""
@@ -192,10 +193,15 @@ def explain(
 
 
 def warm_up() -> None:
-    """Compile the rules, or load them from the cache: done at start, so that no request waits for it."""
+    """Compile the rules, or load them from the cache: done at start, so that no request waits for it.
+
+    They exist twice: for the law, without steps; for any reading, with steps.
+    """
     month = Month(2026, 11)
     groups = np.array([(month.index, month.index, 4, 4, 0)], GROUP_DTYPE)
-    compute_columns(FoyerColumns(np.zeros(0, FOYER_DTYPE), np.zeros(0, PERSON_DTYPE), np.zeros(0, LINE_DTYPE), groups))
+    none = FoyerColumns(np.zeros(0, FOYER_DTYPE), np.zeros(0, PERSON_DTYPE), np.zeros(0, LINE_DTYPE), groups)
+    for options in (LegislationOptions.law(), LegislationOptions.openfisca()):
+        compute_columns(none, options)
 
 
 def _run(
@@ -208,6 +214,8 @@ def _run(
         rsa_tables.append(table(legislation, droit, first + int(group["rsa_first"]), options, rsa=True))
         ppa_tables.append(table(legislation, droit, first + int(group["ppa_first"]), options, rsa=False))
     law = is_law(options)
+    if trace is None and not law:
+        trace = np.zeros((1, 4))
     if columns.narrow and not law:
         raise ValueError("these columns hold what the law reads: lay the households out for the options asked")
     widest = max(1, int(columns.foyers["persons"].max(initial=0)))
@@ -221,7 +229,7 @@ def _run(
             columns.groups,
             np.array(rsa_tables),
             np.array(ppa_tables),
-            reading(options, fixed=trace is None and law),
+            reading(options, fixed=trace is None),
             np.empty((widest, WINDOW, rules.SUMS)),
             np.empty((WINDOW, rules.PRESTATIONS)),
             np.zeros((3, widest), dtype=np.bool_),

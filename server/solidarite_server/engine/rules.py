@@ -598,7 +598,9 @@ def assez_age(person, declaration, p, o):
     age = annees_au_premier(person, declaration)
     if age >= p[P.RSA_AGE, 3]:
         return True
-    return person["heures"] >= p[P.JEUNE_HEURES, 3] and age >= p[P.JEUNE_AGE, 3] + (1 if o.jeune_actif_apres_dix_huit_ans else 0)
+    return person["heures"] >= p[P.JEUNE_HEURES, 3] and age >= p[P.JEUNE_AGE, 3] + (
+        1 if o.jeune_actif_apres_dix_huit_ans else 0
+    )
 
 
 @rule
@@ -749,7 +751,11 @@ def ressources_rsa(foyer, persons, sums, exclus, moyennes, conjoint, start, base
 def professionnels(sums, r, k, mayotte, p, j, o):
     """CSS R844-1, L842-8 and D843-4: work income of a person in a month; AAH counts from 29 hourly SMIC on."""
     revenu = sums[r, k, PPA_PAIE] + sums[r, k, PPA_PROFESSIONNEL]
-    if o.aah_professionnelle and sums[r, k, PPA_AAH] > 0 and revenu >= p[P.AAH_HEURES, j] * smic_horaire(mayotte, p, j) - SLACK:
+    if (
+        o.aah_professionnelle
+        and sums[r, k, PPA_AAH] > 0
+        and revenu >= p[P.AAH_HEURES, j] * smic_horaire(mayotte, p, j) - SLACK
+    ):
         revenu += sums[r, k, PPA_AAH]
     return revenu
 
