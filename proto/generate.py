@@ -3,7 +3,7 @@
 python proto/generate.py           # writes
 python proto/generate.py --check   # exits 1 when a file would change
 
-The TypeScript of client/web/src/gen too, where `npm ci --ignore-scripts` was run in client/web.
+Where `npm ci --ignore-scripts` was run in client/web: its TypeScript and the reference page built from it, too.
 """
 
 from __future__ import annotations
@@ -13,14 +13,19 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 SOURCES = sorted((ROOT / "solidarite" / "v1").glob("*.proto"))
 TYPESCRIPT = ROOT.parent / "client" / "web"
+PAGE = Path("server/solidarite_server/page")
 GENERATED = ("*_pb2.py", "*_pb2.pyi", "*_pb2_grpc.py", "*_pb2_grpc.pyi")
+
+
+Kind = tuple[Callable[[Path], None], str, Sequence[str]]
+"""How to generate below a root, the folder where it writes, and the names of what it writes."""
 
 
 def includes() -> list[str]:
@@ -63,6 +68,14 @@ def generate_typescript(target: Path) -> None:
     _buf_generate(target, ["google/rpc/error_details.proto"], [], [])  # not ours: without its comments
 
 
+def build_page(target: Path) -> None:
+    """Build the reference page below `target`: the server's package carries it, no one needs Node.js to see it."""
+    vite = TYPESCRIPT / "node_modules" / "vite" / "bin" / "vite.js"
+    out = target / PAGE
+    command = ["node", vite, "build", "--outDir", out, "--emptyOutDir", "--logLevel", "warn"]
+    subprocess.run(command, check=True, cwd=TYPESCRIPT)
+
+
 def _buf_generate(target: Path, names: list[str], image_options: list[str], buf_options: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         image = f"{folder}/contract.binpb"
@@ -96,11 +109,11 @@ def main() -> int:
     if options.image:
         image(options.image)
         return 0
-    kinds = [(generate, "proto/solidarite/v1", GENERATED)]
+    kinds: list[Kind] = [(generate, "proto/solidarite/v1", GENERATED)]
     if (TYPESCRIPT / "node_modules").is_dir():
-        kinds.append((generate_typescript, "client/web/src/gen", ("*.ts",)))
+        kinds += [(generate_typescript, "client/web/src/gen", ("*.ts",)), (build_page, str(PAGE), ("*",))]
     else:
-        print("client/web/src/gen is left as it is: run npm ci --ignore-scripts in client/web first", file=sys.stderr)
+        print("TypeScript and page are left as they are: npm ci --ignore-scripts in client/web first", file=sys.stderr)
     outdated = []
     for make, below, patterns in kinds:
         if not options.check:

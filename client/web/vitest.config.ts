@@ -5,7 +5,9 @@ import { defineConfig } from "vitest/config";
 
 // Given by tests/browser/test_typescript.py, which starts both. The browser's page comes from another origin: CORS.
 const gateway = process.env["SOLIDARITE_GATEWAY"] ?? "http://127.0.0.1:8080";
-export const ORIGIN_PORT = Number(process.env["SOLIDARITE_TEST_PORT"] ?? 63315);
+const tokens = JSON.parse(process.env["SOLIDARITE_TOKENS"] ?? "{}") as Record<string, string>;
+const provided = (foyer: string) => ({ gateway, foyer, tokens });
+const ORIGIN_PORT = Number(process.env["SOLIDARITE_TEST_PORT"] ?? 63315);
 
 export default defineConfig({
   test: {
@@ -15,7 +17,7 @@ export default defineConfig({
           name: "node",
           include: ["test/*.test.ts"],
           environment: "node",
-          provide: { gateway, foyer: "0000001" },
+          provide: provided("0000001"),
         },
       },
       {
@@ -23,7 +25,7 @@ export default defineConfig({
           name: "browser",
           include: ["test/*.test.ts"],
           exclude: ["test/*.node.test.ts"],
-          provide: { gateway, foyer: "0000003" },
+          provide: provided("0000003"),
           browser: {
             enabled: true,
             headless: true,
@@ -48,5 +50,6 @@ declare module "vitest" {
   export interface ProvidedContext {
     gateway: string;
     foyer: string;
+    tokens: Record<string, string>;
   }
 }

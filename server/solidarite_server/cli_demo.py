@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -18,6 +18,9 @@ import typer
 _STOP_SECONDS = 30
 SOURCE = "demonstration"
 _MONTHS = ("2026-07", "2026-08", "2026-09", "2026-10")
+# Four households: interpreting the rules is quicker than compiling them the first time, to the same cents.
+# The sample's months stay what they are: its declarations can be filed whatever the day.
+DEMO_ENVIRONMENT = {"NUMBA_DISABLE_JIT": "1", "SOLIDARITE_DECLARATION_CALENDAR": "LIBRE"}
 _STAGES = (
     (
         "three_monthly_files_of_each_employer",
@@ -47,7 +50,7 @@ def demo(
     from solidarite_client import SolidariteClient
 
     if web:
-        from solidarite_server.cli_gateway import demo_on_the_web
+        from solidarite_server.cli_demo_web import demo_on_the_web
 
         return demo_on_the_web(listen)
 
@@ -83,19 +86,24 @@ _NEXT = """Et maintenant :
 @contextmanager
 def running_server(scratch: Path) -> Iterator[str]:
     """A server process on a free loopback port with a store of its own; yields its address."""
-    # Four households: interpreting the rules is quicker than compiling them the first time, to the same cents.
-    # The sample's months stay what they are: its declarations can be filed whatever the day.
-    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "SOLIDARITE_DECLARATION_CALENDAR": "LIBRE"}
+    environment = {**os.environ, **DEMO_ENVIRONMENT}
     store = f"sqlite:///{scratch / 'demo.db'}"
+    with server_process(["--listen", "127.0.0.1:0", "--store", store], environment) as addresses:
+        yield addresses[0]
+
+
+@contextmanager
+def server_process(arguments: Sequence[str], environment: Mapping[str, str]) -> Iterator[list[str]]:
+    """`solidarite serve` as a process, stopped at the end; yields the addresses that it serves."""
     code = "import sys; from solidarite_client.cli import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", code, "serve", "--listen", "127.0.0.1:0", "--store", store]
+    command = [sys.executable, "-c", code, "serve", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:  # noqa: S603 - our own
         try:
             assert process.stdout is not None
             line = process.stdout.readline()
             if " sur " not in line:
                 raise RuntimeError("le serveur de démonstration n'a pas démarré")
-            yield line.split(" sur ")[1].split()[0]
+            yield line.split(" sur ")[1].split(" (")[0].split(" et ")
         finally:
             process.terminate()
             process.wait(_STOP_SECONDS)

@@ -1,19 +1,17 @@
-"""`solidarite gateway` and `solidarite demo --web`: what front-end teams start."""
+"""`solidarite gateway`: open the service to browsers."""
 
 from __future__ import annotations
 
 import signal
-import tempfile
 import threading
-from collections.abc import Mapping
-from importlib.resources import as_file, files
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-_LATE_FILES = ("etoile-2026-10-avec-corrections.dsn", "opale-2026-10-neant.dsn")
-_MONTH = "2026-11"
+if TYPE_CHECKING:
+    from solidarite_server.gateway import GatewaySettings
 
 
 def gateway(
@@ -66,50 +64,16 @@ def gateway(
             where = ".".join(map(str, problem["loc"])) or "réglages"
             typer.echo(f"Erreur : {where} : {problem['msg'].removeprefix('Value error, ')}", err=True)
         return 2
-    return _run(settings, "Passerelle prête sur {url}")
+    return run_gateway(settings, "Passerelle prête sur {url}")
 
 
-def demo_on_the_web(listen: str) -> int:
-    """Server, gateway and page with the sample's households, until Ctrl-C."""
-    from solidarite_server.cli_demo import SOURCE, running_server
-    from solidarite_server.gateway import GatewaySettings
-
-    with (
-        as_file(files("solidarite_server") / "demo_data") as folder,
-        tempfile.TemporaryDirectory(prefix="solidarite-demo-") as scratch,
-        running_server(Path(scratch)) as address,
-    ):
-        numbers = load_samples(address, folder, Path(scratch))
-        late = " ".join(str(folder / "dsn" / name) for name in _LATE_FILES)
-        return _run(
-            GatewaySettings(listen=listen, server=address, page=True),
-            "La page de référence est prête : {url}\n"
-            f"Foyers d'exemple : {', '.join(numbers)}, déclaration de {_MONTH}. Serveur gRPC : {address}.\n\n"
-            "Pour voir arriver une correction tardive pendant que la page est ouverte :\n"
-            f"  solidarite ingest --server {address} --source {SOURCE} {late}\n\n"
-            "Ctrl-C arrête tout ; rien n'est conservé.",
-            {"/exemples.json": {"foyers": numbers, "mois_declaration": _MONTH}},
-        )
-
-
-def load_samples(address: str, folder: Path, scratch: Path) -> list[str]:
-    """Send the sample's households and its payroll files but the late ones; the numbers of the households."""
-    from solidarite_client import SolidariteClient
-    from solidarite_client.cli_foyer import read_dossiers
-
-    from solidarite_server.cli_demo import SOURCE
-
-    with SolidariteClient(address) as client:
-        for path in sorted((folder / "dsn").glob("*.dsn")):
-            if path.name not in _LATE_FILES:
-                client.ingest_file(path, source_id=SOURCE, spool_directory=scratch / "envois")
-        dossiers = read_dossiers(folder / "foyers.json")
-        for dossier in dossiers:
-            client.upsert_foyer(dossier)
-    return [dossier.numero_allocataire for dossier in dossiers]
-
-
-def _run(settings: Any, ready: str, documents: Mapping[str, Any] | None = None) -> int:
+def run_gateway(
+    settings: GatewaySettings,
+    ready: str,
+    documents: Mapping[str, Any] | None = None,
+    meanwhile: Callable[[], None] | None = None,
+) -> int:
+    """Run until SIGTERM or Ctrl-C; `ready` is said with its {url}, `meanwhile` is called several times a second."""
     from solidarite_server.gateway import GatewayError, running_gateway
 
     stop = threading.Event()
@@ -122,6 +86,8 @@ def _run(settings: Any, ready: str, documents: Mapping[str, Any] | None = None) 
                 if running.process.poll() is not None:
                     typer.echo("Erreur : Envoy s'est arrêté de lui-même.", err=True)
                     return 1
+                if meanwhile is not None:
+                    meanwhile()
     except GatewayError as error:
         typer.echo(f"Erreur : {error}", err=True)
         return 1

@@ -1,35 +1,33 @@
-"""The sample households behind a real server and a real gateway, each a process of its own."""
+"""The demonstration as front-ends meet it: a server with identities behind a gateway, each a process of its own."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-from solidarite_server.cli_demo import running_server
-from solidarite_server.cli_gateway import load_samples
+from solidarite_server.cli_demo_web import DemoService, demo_service
 from solidarite_server.gateway import GatewaySettings, running_gateway
-
-DEMO_DATA = Path(__file__).parents[2] / "server" / "solidarite_server" / "demo_data"
 
 
 @dataclass(frozen=True)
 class Served:
-    """Where to reach them."""
+    """What is running."""
 
-    server: str
-    """`host:port` of the gRPC server."""
+    service: DemoService
     gateway: str
     """URL of the gateway."""
+
+    def bearer(self, number: str) -> dict[str, str]:
+        """The header of a portal that acts for one household."""
+        return {"authorization": f"Bearer {self.service.token(number)}"}
 
 
 @contextmanager
 def served(scratch: Path, documents: Mapping[str, Any] | None = None, **settings: Any) -> Iterator[Served]:
-    with (
-        as_file(files("solidarite_server") / "demo_data") as folder,
-        running_server(scratch) as address,
-        running_gateway(GatewaySettings(listen="127.0.0.1:0", server=address, **settings), documents) as gateway,
-    ):
-        load_samples(address, folder, scratch)
-        yield Served(address, gateway.url)
+    with demo_service(scratch) as service:
+        chosen = GatewaySettings(
+            listen="127.0.0.1:0", server=service.portals, server_ca_file=service.ca_file, **settings
+        )
+        with running_gateway(chosen, documents or {"/exemples.json": service.examples()}) as gateway:
+            yield Served(service, gateway.url)

@@ -1,5 +1,6 @@
 """The TypeScript client: typed, and tested in Node and Chromium against the real service."""
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -27,5 +28,14 @@ def test_the_types_are_right(web: Path):
 
 
 def test_the_client_works_in_node_and_in_a_browser(web: Path, chromium: str, tmp_path: Path):
-    with served(tmp_path, origins=(f"http://127.0.0.1:{PORT}",)) as service:
-        npx(web, "vitest", "run", SOLIDARITE_GATEWAY=service.gateway, SOLIDARITE_TEST_PORT=str(PORT), CHROMIUM=chromium)
+    with served(tmp_path, origins=(f"http://127.0.0.1:{PORT}",)) as running:
+        tokens = {number: running.service.token(number) for number in ("0000001", "0000002", "0000003")}
+        npx(
+            web,
+            "vitest",
+            "run",
+            SOLIDARITE_GATEWAY=running.gateway,
+            SOLIDARITE_TOKENS=json.dumps(tokens),
+            SOLIDARITE_TEST_PORT=str(PORT),
+            CHROMIUM=chromium,
+        )

@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 
 import {
   addMonths,
+  dayLabel,
   formatEuros,
   formatExactCents,
   formatMonth,
@@ -53,6 +54,11 @@ test("months are read, written, named and counted", () => {
 test.each(["2026-13", "2026-1", "1989-12", "novembre"])("what is no month is not read: %s", (text) =>
   expect(parseMonth(text)).toBeUndefined(),
 );
+
+test("days are told as they are said", () => {
+  expect(dayLabel({ year: 2026, month: 4, day: 1 } as never)).toBe("1er avril 2026");
+  expect(dayLabel({ year: 2026, month: 7, day: 31 } as never)).toBe("31 juillet 2026");
+});
 
 test("instants are told in Paris time", () => {
   expect(plain(instantLabel({ seconds: 1_793_876_400n, nanos: 0 }))).toBe("5 novembre 2026 à 12:00");

@@ -12,7 +12,7 @@ import {
   watchDeclaration,
 } from "../src/client/index.ts";
 
-const solidarite = connectTo({ baseUrl: inject("gateway") });
+const solidarite = connectTo({ baseUrl: inject("gateway"), token: () => inject("tokens")[inject("foyer")]! });
 const november = { numeroAllocataire: inject("foyer"), moisDeclaration: month(2026, 11) };
 
 async function refusal(call: Promise<unknown>): Promise<SolidariteError> {
@@ -45,6 +45,13 @@ test("what the gateway does not let through is refused in French too", async () 
   const error = await refusal(solidarite.foyers.upsertFoyer({}));
   expect(error.reason).toBe(ErrorReason.NOT_IMPLEMENTED);
   expect(error.messageFr).toContain("La passerelle ne donne pas accès");
+});
+
+test("without a token the answer says that one is needed", async () => {
+  const nobody = connectTo({ baseUrl: inject("gateway") });
+  const error = await refusal(nobody.declarations.prefillDeclaration(november));
+  expect(error.code).toBe(Code.Unauthenticated);
+  expect(error.reason).toBe(ErrorReason.UNAUTHENTICATED);
 });
 
 test("no answer at all is an error with a French sentence", async () => {

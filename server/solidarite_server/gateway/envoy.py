@@ -32,6 +32,7 @@ _CONTENT_TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
     ".json": "application/json; charset=utf-8",
 }
 _ENVOY = "type.googleapis.com/envoy"

@@ -21,7 +21,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from pydantic import ValidationError
 from solidarite.v1 import declaration_pb2, declaration_pb2_grpc, foyer_pb2, foyer_pb2_grpc
-from solidarite_client import SolidariteClient
+from solidarite_client import ClientSettings, SolidariteClient
 from solidarite_server.gateway import GatewayError, GatewaySettings, front_end_methods, page_files, running_gateway
 
 from tests.browser.served import Served, served
@@ -46,6 +46,7 @@ class Answer:
 
 
 def ask(url: str, body: Any = None, *, method: str = "", **headers: str) -> Answer:
+    """One call by JSON; headers are named with underscores or as they are."""
     data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     request = urllib.request.Request(url, data, named, method=method or ("GET" if data is None else "POST"))
@@ -70,6 +71,12 @@ def url(services: Served) -> str:
     return services.gateway
 
 
+@pytest.fixture(scope="module")
+def bearer(services: Served) -> dict[str, str]:
+    """The token of Zoé's portal."""
+    return services.bearer("0000002")
+
+
 def test_the_rpcs_of_the_front_ends_are_these():
     assert {method.name for method in front_end_methods()} == {
         "GetFoyer", "PrefillDeclaration", "GetDeclaration", "AmendDeclaration", "SubmitDeclaration",
@@ -77,8 +84,8 @@ def test_the_rpcs_of_the_front_ends_are_these():
     }  # fmt: skip
 
 
-def test_json_has_the_names_of_the_contract_and_cents_as_text(url: str):
-    answer = ask(f"{url}/v1/foyers/0000002/declarations:prefill", {"mois_declaration": NOVEMBER})
+def test_json_has_the_names_of_the_contract_and_cents_as_text(url: str, bearer: dict[str, str]):
+    answer = ask(f"{url}/v1/foyers/0000002/declarations:prefill", {"mois_declaration": NOVEMBER}, **bearer)
     declaration = answer.json["declaration"]
     assert answer.status == 200
     assert answer.headers["cache-control"] == "no-store"
@@ -87,15 +94,15 @@ def test_json_has_the_names_of_the_contract_and_cents_as_text(url: str):
     assert july["records"][0]["date_versement"] == {"year": 2026, "month": 7, "day": 31}
 
 
-def test_entitlements_come_with_their_steps(url: str):
-    answer = ask(f"{url}/v1/foyers/0000002/entitlements/2026/11?explain=true").json
+def test_entitlements_come_with_their_steps(url: str, bearer: dict[str, str]):
+    answer = ask(f"{url}/v1/foyers/0000002/entitlements/2026/11?explain=true", **bearer).json
     rsa = answer["months"][0]["benefits"][0]
     assert rsa["montant_cents"] == "1308"
     assert any(step["article"].startswith("CASF") for step in rsa["steps"])
 
 
-def test_an_error_keeps_its_reason_its_field_and_its_french_message(url: str):
-    answer = ask(f"{url}/v1/foyers/0000002/declarations/2026/13")
+def test_an_error_keeps_its_reason_its_field_and_its_french_message(url: str, bearer: dict[str, str]):
+    answer = ask(f"{url}/v1/foyers/0000002/declarations/2026/13", **bearer)
     assert (answer.status, answer.json["code"]) == (400, 3)
     assert answer.detail("ErrorInfo")["reason"] == "INVALID_FIELD"
     assert answer.detail("ErrorInfo")["domain"] == "solidarite.v1"
@@ -132,28 +139,38 @@ def test_nothing_but_the_rpcs_of_the_front_ends_passes(services: Served):
     assert refused.value.details() == "La passerelle ne donne pas accès à cette opération."
 
 
-def test_grpc_itself_passes_too_with_its_rich_errors(services: Served):
+def test_grpc_itself_passes_too_with_its_rich_errors(services: Served, bearer: dict[str, str]):
     address = services.gateway.removeprefix("http://")
-    with SolidariteClient(address) as client:
+    with SolidariteClient(address, ClientSettings(token=services.service.token("0000002"))) as client:
         assert client.prefill_declaration("0000002", "2026-11").lines
+    request = foyer_pb2.GetFoyerRequest(numero_allocataire="X")
     with grpc.insecure_channel(address) as channel, pytest.raises(grpc.RpcError) as refused:
-        foyer_pb2_grpc.FoyerServiceStub(channel).GetFoyer(foyer_pb2.GetFoyerRequest(numero_allocataire="X"), timeout=10)
-    (info,) = [
-        one for one in rpc_status.from_call(refused.value).details if one.Is(error_details_pb2.ErrorInfo.DESCRIPTOR)
-    ]
+        foyer_pb2_grpc.FoyerServiceStub(channel).GetFoyer(request, timeout=10, metadata=tuple(bearer.items()))
+    details = rpc_status.from_call(refused.value).details
+    (info,) = [one for one in details if one.Is(error_details_pb2.ErrorInfo.DESCRIPTOR)]
     found = error_details_pb2.ErrorInfo()
     info.Unpack(found)
     assert found.reason == "FOYER_UNKNOWN"
 
 
-def test_a_watch_writes_one_line_of_json_a_notice(url: str):
-    with urllib.request.urlopen(f"{url}/v1/foyers/0000001/declarations/2026/11:watch", timeout=20) as stream:
+def test_a_token_is_asked_for_and_opens_one_household_only(services: Served, bearer: dict[str, str]):
+    nobody = ask(f"{services.gateway}/v1/foyers/0000002")
+    assert (nobody.status, nobody.detail("ErrorInfo")["reason"]) == (401, "UNAUTHENTICATED")
+    forged = ask(f"{services.gateway}/v1/foyers/0000002", authorization=bearer["authorization"][:-4] + "AAAA")
+    assert (forged.status, forged.detail("ErrorInfo")["reason"]) == (401, "UNAUTHENTICATED")
+    other = ask(f"{services.gateway}/v1/foyers/0000001", **bearer)
+    assert (other.status, other.detail("ErrorInfo")["reason"]) == (404, "FOYER_UNKNOWN")
+
+
+def test_a_watch_writes_one_line_of_json_a_notice(url: str, bearer: dict[str, str]):
+    request = urllib.request.Request(f"{url}/v1/foyers/0000002/declarations/2026/11:watch", headers=bearer)
+    with urllib.request.urlopen(request, timeout=20) as stream:
         first = json.loads(stream.readline())
     assert first["changes"] == []
     assert first["etag"]
 
 
-def test_an_origin_that_was_named_may_call_and_read_errors(url: str):
+def test_an_origin_that_was_named_may_call_and_read_errors(url: str, bearer: dict[str, str]):
     for path in ("/solidarite.v1.FoyerService/GetFoyer", "/v1/foyers/0000002"):
         preflight = {"origin": PORTAL, "access-control-request-method": "POST"}
         answer = ask(f"{url}{path}", method="OPTIONS", **preflight)
@@ -161,8 +178,8 @@ def test_an_origin_that_was_named_may_call_and_read_errors(url: str):
         assert answer.headers["access-control-allow-origin"] == PORTAL
         assert "authorization" in answer.headers["access-control-allow-headers"]
     for answer in (
-        ask(f"{url}/v1/foyers/0000002", origin=PORTAL),
-        ask(f"{url}/v1/foyers/INCONNU", origin=PORTAL),
+        ask(f"{url}/v1/foyers/0000002", origin=PORTAL, **bearer),
+        ask(f"{url}/v1/foyers/INCONNU", origin=PORTAL, **bearer),
         ask(f"{url}/v1/entitlements:compute", b"garbage", origin=PORTAL),
         ask(f"{url}/v1/inconnu", origin=PORTAL),
     ):
@@ -199,7 +216,7 @@ def test_without_a_server_the_answer_says_to_try_again():
         assert ask(f"{gateway.url}/").status == 404, "no page unless asked for"
 
 
-def test_tls_is_spoken_with_browsers(services: Served, tmp_path: Path):
+def test_tls_is_spoken_with_browsers_and_with_the_server(services: Served, bearer: dict[str, str], tmp_path: Path):
     authority = trustme.CA()
     certificate = authority.issue_cert("localhost", "127.0.0.1")
     chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
@@ -207,12 +224,17 @@ def test_tls_is_spoken_with_browsers(services: Served, tmp_path: Path):
     for part in certificate.cert_chain_pems:
         part.write_to_path(chain, append=True)
     settings = GatewaySettings(
-        listen="127.0.0.1:0", server=services.server, tls_certificate_file=chain, tls_key_file=key
+        listen="127.0.0.1:0",
+        server=services.service.portals,
+        server_ca_file=services.service.ca_file,
+        tls_certificate_file=chain,
+        tls_key_file=key,
     )
     with running_gateway(settings) as gateway:
         context = ssl.create_default_context(cadata=authority.cert_pem.bytes().decode())
         assert gateway.url.startswith("https://127.0.0.1:")
-        with urllib.request.urlopen(f"{gateway.url}/v1/foyers/0000002", context=context, timeout=20) as answer:
+        request = urllib.request.Request(f"{gateway.url}/v1/foyers/0000002", headers=bearer)
+        with urllib.request.urlopen(request, context=context, timeout=20) as answer:
             assert json.load(answer)["foyer"]["membres"]
 
 
@@ -220,6 +242,14 @@ def test_tls_is_spoken_with_browsers(services: Served, tmp_path: Path):
 def test_plain_text_beyond_the_machine_is_refused(option: dict[str, str]):
     with pytest.raises(GatewayError, match="--allow-plaintext"), running_gateway(GatewaySettings(**option)):
         pass
+
+
+def test_a_server_with_another_certificate_is_not_spoken_to(services: Served, bearer: dict[str, str], tmp_path: Path):
+    stranger = tmp_path / "stranger.pem"
+    trustme.CA().cert_pem.write_to_path(stranger)
+    settings = GatewaySettings(listen="127.0.0.1:0", server=services.service.portals, server_ca_file=stranger)
+    with running_gateway(settings) as gateway:
+        assert ask(f"{gateway.url}/v1/foyers/0000002", **bearer).detail("ErrorInfo")["reason"] == "SERVER_UNREACHABLE"
 
 
 def test_a_port_already_taken_is_said(url: str):
@@ -259,8 +289,8 @@ def alive(pid: int) -> bool:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
-def test_the_command_leaves_no_envoy_behind(services: Served, number: signal.Signals):
-    with start("gateway", "--listen", "127.0.0.1:0", "--server", services.server) as process:
+def test_the_command_leaves_no_envoy_behind(number: signal.Signals):
+    with start("gateway", "--listen", "127.0.0.1:0", "--server", "127.0.0.1:1") as process:
         line = process.stdout.readline()
         assert line.startswith("Passerelle prête sur http://127.0.0.1:"), line
         (envoy,) = envoys_of(process.pid)

@@ -35,12 +35,12 @@ export function addMonths(value: Month, count: number): Month {
   return month(Math.floor(index / 12), (index % 12) + 1);
 }
 
-/** `31 juillet 2026`. */
+/** `31 juillet 2026`, `1er avril 2026`. */
 export function dayLabel(value: Day): string {
-  return DAY_NAME.format(Date.UTC(value.year, value.month - 1, value.day));
+  return DAY_NAME.format(Date.UTC(value.year, value.month - 1, value.day)).replace(/^1 /, "1er ");
 }
 
 /** `5 novembre 2026 à 12:00`, Paris time. */
 export function instantLabel(value: { seconds: bigint; nanos: number }): string {
-  return INSTANT_NAME.format(Number(value.seconds) * 1000 + value.nanos / 1_000_000);
+  return INSTANT_NAME.format(Number(value.seconds) * 1000 + value.nanos / 1_000_000).replace(/^1 /, "1er ");
 }
