@@ -29,6 +29,7 @@ FILES = (
     "rules/test_worked_examples.py",
     "property/test_engine_rare_households.py",
     "property/test_engine_parameters.py",
+    "property/test_engine_explanations.py",
 )
 SLICE = 40
 _T = TypeVar("_T")

@@ -1,7 +1,7 @@
 """The rules as syntax trees: where their conditions are, and every small change that can be made to them.
 
-Only functions under `@rule` are looked at. The rules must run interpreted (NUMBA_DISABLE_JIT=1), so that a changed tree
-can take the place of the function it came from.
+Only functions under `@rule` or `@entry` are looked at. The rules must run interpreted (NUMBA_DISABLE_JIT=1), so that a
+changed tree can take the place of the function it came from.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class _Watched(ast.NodeTransformer):
 
 
 def _is_rule(node: ast.FunctionDef) -> bool:
-    return any(isinstance(mark, ast.Name) and mark.id == "rule" for mark in node.decorator_list)
+    return any(isinstance(mark, ast.Name) and mark.id in ("rule", "entry") for mark in node.decorator_list)
 
 
 def _nodes(tree: ast.FunctionDef) -> list[ast.AST]:

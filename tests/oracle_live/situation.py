@@ -1,4 +1,4 @@
-"""Cases in the schema of the oracle's file, as the situations that the web API of OpenFisca takes, and its answers back.
+"""Cases in the schema of the oracle's file, as situations for the web API of OpenFisca, and its answers back.
 
 Only names of variables are used here; nothing of OpenFisca is imported or copied (it is under the AGPL).
 """
@@ -108,7 +108,7 @@ def _add(body: dict[str, dict[str, Values]], case: Mapping[str, Any]) -> None:
     family["departement_experimentation_rsa"] = constant(case["reference_period"]["rule"] == "M-4..M-2")
     family |= {name: {str(droit): None} for name in ASKED_OF_FAMILY}
     for name in ASKED_BY_MONTH:
-        family.setdefault(name, {}).update({month: None for month in reference})
+        family.setdefault(name, {}).update(dict.fromkeys(reference))
     body["familles"][key] = family
     body["menages"][key] = {
         "personne_de_reference": adults[:1],
@@ -154,7 +154,7 @@ def _person(person: Mapping[str, Any], droit: Month, months: list[str], referenc
         values[variable] = {
             f"{y}-{m:02}": person.get(name, {}).get(str(y), 0) / 12 for y in years for m in range(1, 13)
         }
-    values["ppa_bonification"] = {month: None for month in reference}
+    values["ppa_bonification"] = dict.fromkeys(reference)
     return values
 
 

@@ -10,7 +10,8 @@ from fractions import Fraction
 import pytest
 from solidarite_server import engine
 from solidarite_server.engine import ExplanationStep
-from solidarite_server.engine.steps import MOTIFS
+from solidarite_server.engine.steps import MOTIFS, S_ARRONDI, S_NON_OUVERT, S_PLANCHER, S_SEUIL, STEPS
+from solidarite_server.legislation import LegislationOptions
 
 from tests.reference import steps
 from tests.reference.generate import Case, case
@@ -43,6 +44,16 @@ def assert_same_lines(found: steps.Lines, expected: steps.Lines) -> None:
     assert [key for key, cents in expected.items() if abs(cents) >= Fraction(1, 1000)] == []
 
 
+def assert_ends_as_it_must(lines: tuple[ExplanationStep, ...], code: int) -> None:
+    """The last line of a right not due says so, and rounding takes half a cent at most."""
+    rounding = [line.amount_cents for line in lines if line.label == STEPS[S_ARRONDI].label]
+    assert all(abs(cents) <= Decimal("0.5001") for cents in rounding)
+    closing = [line.label for line in lines if line.label.startswith(CLOSING[:3]) and line.mois is None]
+    expected = {0: None, 20: STEPS[S_PLANCHER].label, 21: STEPS[S_SEUIL].label}.get(code, STEPS[S_NON_OUVERT].label)
+    # Nothing is told of a right not due that comes to 0 by itself.
+    assert closing in ([expected], []) if code else closing == []
+
+
 Opinion = Callable[..., steps.Lines]
 
 
@@ -63,10 +74,21 @@ def test_the_lines_add_up_exactly_whatever_the_answer(explained: list[tuple[Case
             ("ppa", found.ppa_steps, right.ppa_cents, right.ppa_code),
         ):
             assert sum((line.amount_cents for line in lines), Decimal(0)) == cents
+            assert_ends_as_it_must(lines, code)
             answers[name, code] += 1
     # Every refusal was met: a refused right is explained down to zero as well.
     refusals = {("rsa", code) for code in (0, 1, 2, 3, 4, 20, 21)} | {("ppa", code) for code in (0, 1, 5, 20, 21)}
     assert refusals <= set(answers)
+
+
+def test_a_reading_with_a_floor_each_month_is_explained_to_the_cent(explained: list[tuple[Case, engine.Explanation]]):
+    floored = 0
+    for given, _ in explained[:300]:
+        found = engine.explain(*given, options=LegislationOptions(plancher_mensuel_rsa=True))
+        assert sum((line.amount_cents for line in found.rsa_steps), Decimal(0)) == found.entitlement.rsa_cents
+        assert_ends_as_it_must(found.rsa_steps, found.entitlement.rsa_code)
+        floored += any(line.label == STEPS[S_PLANCHER].label and line.mois for line in found.rsa_steps)
+    assert floored > 20
 
 
 def test_every_line_has_its_label_its_article_and_parameters_of_their_date(

@@ -10,9 +10,11 @@ import pytest
 from solidarite_server import engine
 from solidarite_server.domain.foyer import (
     ChiffreAffaires,
+    DroitAsf,
     Foyer,
     InterruptionCertaine,
     Isolement,
+    Logement,
     Membre,
     Nationalite,
     PeriodeStatut,
@@ -22,6 +24,7 @@ from solidarite_server.domain.foyer import (
     Role,
     Sanction,
     Statut,
+    StatutLogement,
     Zone,
 )
 from solidarite_server.domain.month import Month
@@ -305,11 +308,19 @@ def test_gifts_can_count_after_the_reform():
 
 
 def test_family_benefits_can_count_gross_of_crds():
-    # AF paid 152.25, gross 152.25 / 0.995 = 153.0151: RSA = 1.8 x 651.69 - 153.0151.
-    paid = {month: PrestationsMois(allocations_familiales_base_cents=15_225) for month in QUARTER}
-    family = (allocataire(), child(), replace(child(), personne="cadet"))
-    assert by(LegislationOptions(), [], *family, prestations=paid)[0] == 102_079
-    assert by(LegislationOptions(prestations_brutes=True), [], *family, prestations=paid)[0] == 102_003
+    # Each 99.50 paid is 100 gross; the Aspa bears no CRDS. RSA = 1.8 x 651.69 - 5 x 99.50 - 50, or - 5 x 100 - 50.
+    month = PrestationsMois(
+        allocations_familiales_base_cents=9_950,
+        complement_familial_cents=9_950,
+        allocation_soutien_familial_cents=9_950,
+        paje_allocation_base_cents=9_950,
+        prepare_cents=9_950,
+        aspa_cents=5_000,
+    )
+    paid = dict.fromkeys(QUARTER, month)
+    family = (allocataire(), child(droit_asf=DroitAsf.UN_PARENT), replace(child(), personne="cadet"))
+    assert by(LegislationOptions(), [], *family, prestations=paid)[0] == 62_554
+    assert by(LegislationOptions(prestations_brutes=True), [], *family, prestations=paid)[0] == 62_304
 
 
 def test_the_quarter_of_the_turnover_can_stay_the_last_three_months():
@@ -334,3 +345,80 @@ def test_aah_can_stop_being_work_income_and_an_invalidity_pension_can_be():
     lines = each_month(70_000) + each_month(50_000, nature=N.INVALIDITE)
     assert by(LegislationOptions(), lines, allocataire())[1] == 0
     assert by(LegislationOptions(invalidite_professionnelle=True), lines, allocataire())[1] == 27_369
+
+
+# Days and amounts that fall exactly on a limit.
+
+
+@pytest.mark.parametrize(("pension", "rsa"), [(28_238, 56_479), (28_239, 56_478), (28_240, 56_478)])
+def test_a_dependant_whose_resources_are_exactly_the_increase_is_left_out(pension: int, rsa: int):
+    # M = 2020-06, B = 564.78: the increase is 282.39, a whole number of cents. At 282.38, 847.17 - 282.38 remains.
+    foyer = Foyer("1", (allocataire(), child()))
+    lines = [RessourceMois("enfant", Month(2020, m), N.RETRAITE, pension) for m in (3, 4, 5)]
+    assert reference.compute(foyer, lines, Month(2020, 6)).rsa_cents == rsa
+    assert engine.compute(foyer, lines, Month(2020, 6)).rsa_cents == rsa
+
+
+def test_a_child_born_on_29_february_is_twenty_five_in_march_of_a_common_year():
+    # M = 2025-06 on February, March and April: à charge in February alone. (1.5 + 1 + 1) x 646.52 / 3.
+    foyer = Foyer("1", (allocataire(), child(date(2000, 2, 29))))
+    assert reference.compute(foyer, [], Month(2025, 6)).rsa_cents == 75_427
+    assert engine.compute(foyer, [], Month(2025, 6)).rsa_cents == 75_427
+
+
+def test_paje_is_left_out_in_the_month_of_a_birth_on_29_february():
+    # M = 2024-04 on January, February and March: 100 counts in March alone (in January the child is not there).
+    paid = {Month(2024, m): PrestationsMois(paje_allocation_base_cents=10_000) for m in (2, 3)}
+    foyer = Foyer("1", (allocataire(), conjoint(), child(date(2024, 2, 29))), prestations=paid)
+    # (1.5 + 1.8 + 1.8) x 635.71 / 3 - 100 / 3.
+    assert reference.compute(foyer, [], Month(2024, 4)).rsa_cents == 104_737
+    assert engine.compute(foyer, [], Month(2024, 4)).rsa_cents == 104_737
+
+
+@pytest.mark.parametrize(("born", "counted"), [(date(2026, 4, 30), 2), (date(2026, 5, 1), 1), (date(2026, 7, 31), 0)])
+def test_paje_of_an_isolated_parent_counts_from_the_month_after_the_child_is_three_months_old(born: date, counted: int):
+    # 1.71216 x 651.69 a month; born on 30 April, July is the third month: August and September count.
+    paid = dict.fromkeys(QUARTER, PrestationsMois(paje_allocation_base_cents=10_000))
+    isolated = (Isolement(date(2026, 1, 10)),)
+    rsa = due([], allocataire(), child(born), isolements=isolated, prestations=paid)[0]
+    # Born on 31 July, the child is three months old in October: nothing counts before November.
+    assert rsa == int(65_169 * 1.71216 - counted * 10_000 / 3 + 0.5)
+
+
+def test_an_expected_child_opens_the_rsa_before_twenty_five():
+    months = (Month(2026, 10), RIGHT)
+    young = allocataire(date(2004, 1, 1))
+    assert due([], young)[0] == 0
+    assert due([], replace(young, grossesse=months))[0] == 65_169
+    partner = replace(conjoint(), date_naissance=date(2004, 6, 1))
+    assert due([], young, partner)[0] == 0
+    assert due([], young, replace(partner, grossesse=months))[0] == 97_754
+
+
+def test_members_left_out_of_the_housing_benefit_leave_at_least_one():
+    # 12 % x 651.69 even when the dossier leaves out as many members as there are.
+    housing = (Logement(Month(2015, 1), StatutLogement.LOCATAIRE, personnes_non_comptees=1),)
+    aid = dict.fromkeys(QUARTER, 30_000)
+    assert due([], allocataire(), logements=housing, aide_logement=aid)[0] == 57_349
+    # A couple of which one counts: 977.535 - 78.2028.
+    assert due([], allocataire(), conjoint(), logements=housing, aide_logement=aid)[0] == 89_933
+
+
+def test_the_turnover_of_sales_takes_the_place_of_the_profit_of_earlier_years():
+    # 3 000 of sales a month: 29 % kept, 870. The profit of 2025 would be 1 000 a month.
+    turnover = tuple(ChiffreAffaires(month, RegimeNonSalarie.MICRO_VENTE, 300_000) for month in QUARTER)
+    seller = allocataire(benefices_annuels={2025: 1_200_000}, chiffre_affaires=turnover)
+    # bonus 240.63 x (870 - 726.29) / 972.49 = 35.5590; P = 638.28 + 520.695 + 35.5590 - 870.
+    assert due([], seller)[1] == 32_453
+    # Turnover of another quarter does not: bonus 67.7256; P = 638.28 + 598.50 + 67.7256 - 1 000.
+    earlier = tuple(replace(entry, mois=entry.mois - 3) for entry in turnover)
+    assert due([], replace(seller, chiffre_affaires=earlier))[1] == 30_451
+
+
+@pytest.mark.parametrize(("stoppage", "work"), [(date(2026, 4, 30), False), (date(2026, 5, 1), True)])
+def test_sick_pay_is_work_income_in_the_month_of_the_stoppage_and_the_next_two(stoppage: date, work: bool):
+    # July is the third month of a stoppage of May.
+    ill = allocataire(date_arret_travail=stoppage)
+    lines = [RessourceMois("demandeur", QUARTER[0], N.IJSS_MALADIE, 60_000)]
+    # 0.5985 x 600 / 3 when it is work income, nothing opens the prime otherwise.
+    assert due(lines, ill)[1] == (11_970 if work else 0)
