@@ -21,6 +21,7 @@ from solidarite_server.storage.runs import (
     RunRows,
     Runs,
     Words,
+    blocks_of,
     fetched,
     fill,
     in_order,
@@ -50,10 +51,9 @@ def size_class(rows: int) -> int:
 
 @dataclass(slots=True)
 class _Merge:
+    number: int
     sources: tuple[Run, ...]
     words: Words
-    number: int = 0
-    """0 until the first slice is written."""
     next_prefix: int = 0
     blocks: int = 0
     rows: int = 0
@@ -64,10 +64,12 @@ class _Merge:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Rows sorted, to be written by `Merging.write`."""
+    """Blocks ready to be written by `Merging.write`."""
 
     merge: _Merge
-    rows: RunRows
+    blocks: bytes
+    fences: Words
+    rows: int
     left: RunRows
     last: int
     """Prefix of the last person it may hold."""
@@ -85,11 +87,28 @@ class Merging:
         self._merges = {}
         session.run("UPDATE run SET state = ? WHERE state = ?", (DEAD, BUILDING))
 
-    def prepare(self, session: Session) -> Slice | None:
-        """Read and sort the next slice, of the smallest runs first; None when there is nothing to merge."""
-        merge = self._next(session)
-        if merge is None:
-            return None
+    def due(self, session: Session) -> tuple[int, tuple[Run, ...]] | None:
+        """A class of size, the smallest first, with runs to merge, and those runs; none when a merge is begun."""
+        by_class: dict[int, list[Run]] = {size: [] for size in self._merges}
+        taken_up = {run.number for merge in self._merges.values() for run in merge.sources}
+        for run in self._runs.live(session):
+            if run.number not in taken_up:
+                by_class.setdefault(size_class(run.rows), []).append(run)
+        for size in sorted(by_class):
+            if size in self._merges:
+                return size, ()
+            if len(by_class[size]) >= FAN_IN:
+                return size, tuple(sorted(by_class[size], key=lambda run: run.number))
+        return None
+
+    def begin(self, session: Session, size: int, sources: tuple[Run, ...]) -> None:
+        """Begin to merge these runs."""
+        words = new_filter(sum(run.rows for run in sources))
+        self._merges[size] = _Merge(new_run(session), sources, words)
+
+    def prepare(self, session: Session, size: int) -> Slice:
+        """Read, sort and pack the next slice of a merge begun: nothing is written, no lock is needed."""
+        merge = self._merges[size]
         last = _slice_end(merge)
         parts = []
         for run in merge.sources:
@@ -100,40 +119,25 @@ class Merging:
             parts.append(rows[start : numbers.searchsorted(np.uint64(last), "right")])
         rows = joined([merge.left, in_order(joined(parts))])
         whole = len(rows) if last == _LAST else len(rows) // BLOCK_ROWS * BLOCK_ROWS
-        return Slice(merge, rows[:whole], rows[whole:], last)
-
-    def _next(self, session: Session) -> _Merge | None:
-        by_class: dict[int, list[Run]] = {size: [] for size in self._merges}
-        taken_up = {run.number for merge in self._merges.values() for run in merge.sources}
-        for run in self._runs.live(session):
-            if run.number not in taken_up:
-                by_class.setdefault(size_class(run.rows), []).append(run)
-        for size in sorted(by_class):
-            if size in self._merges:
-                return self._merges[size]
-            if len(by_class[size]) >= FAN_IN:
-                sources = tuple(sorted(by_class[size], key=lambda run: run.number))
-                merge = self._merges[size] = _Merge(sources, new_filter(sum(run.rows for run in sources)))
-                return merge
-        return None
+        rows, left = rows[:whole], rows[whole:]
+        if len(rows):
+            fill(merge.words, rows)
+        blocks = blocks_of(merge.number, merge.blocks, rows)
+        return Slice(merge, blocks, prefixes(rows[::BLOCK_ROWS]), len(rows), left, last)
 
     def write(self, session: Session, piece: Slice) -> int:
         """Write a slice, and with the last one put the merged run in the place of its sources; rows written."""
         merge = piece.merge
-        if not merge.number:
-            merge.number = new_run(session)
-        if len(piece.rows):
-            write_blocks(session, merge.number, merge.blocks, piece.rows)
-            fill(merge.words, piece.rows)
-            merge.fences.append(prefixes(piece.rows[::BLOCK_ROWS]))
-            merge.blocks += len(merge.fences[-1])
-            merge.rows += len(piece.rows)
+        write_blocks(session, merge.number, merge.blocks, piece.blocks)
+        merge.fences.append(piece.fences)
+        merge.blocks += len(piece.fences)
+        merge.rows += piece.rows
         merge.left = piece.left
         if piece.last == _LAST:
             self._finish(session, merge)
         else:
             merge.next_prefix = piece.last + 1
-        return len(piece.rows)
+        return piece.rows
 
     def _finish(self, session: Session, merge: _Merge) -> None:
         if merge.rows != sum(run.rows for run in merge.sources):

@@ -185,6 +185,10 @@ class Probe(NamedTuple):
         """Prepare hashes."""
         return cls(hashes >> np.uint64(32), _masks(hashes))
 
+    def at(self, places: Places) -> Probe:
+        """Those of some places."""
+        return Probe(self.places[places], self.masks[places])
+
     def words_of(self, words: Words) -> Places:
         """Where each hash is in that filter."""
         return ((self.places * np.uint64(len(words))) >> np.uint64(32)).astype(np.intp)
@@ -309,8 +313,11 @@ class Runs:
         if not len(rows):
             return found
         probe, persons = Probe.of(record_hashes(rows)), prefixes(rows)
+        by_person = Probe.of(person_hashes(persons))
         for run in self.live(session):
             places = np.flatnonzero(perhaps(run.words, probe))
+            # Most runs do not hold the person either: asked of the few that are left, it spares most reads in vain.
+            places = places[perhaps(run.words, by_person.at(places))]
             if len(places):
                 kept = fetched(session, run, run.blocks_of_each(persons[places]))
                 found.extend(_compared(kept, rows, places))
@@ -326,7 +333,7 @@ class Runs:
         number = new_run(session)
         words = new_filter(len(rows))
         fill(words, rows)
-        write_blocks(session, number, 0, rows)
+        write_blocks(session, number, 0, blocks_of(number, 0, rows))
         self.finish(session, number, len(rows), prefixes(rows[::BLOCK_ROWS]), words)
         session.run("UPDATE head SET record_versions = record_versions + ?", (len(rows),))
 
@@ -374,8 +381,8 @@ def _sums(words: Words, ids: Words) -> Words:
     return sums
 
 
-def write_blocks(session: Session, number: int, first: int, rows: RunRows) -> None:
-    """Write sorted rows as the blocks of a run, from a place on; the last one may be short."""
+def blocks_of(number: int, first: int, rows: RunRows) -> bytes:
+    """Sorted rows as the blocks of a run, from a place on; the last one may be short."""
     full, left = divmod(len(rows), BLOCK_ROWS)
     blocks = np.zeros(full + (left > 0), _BLOCK)
     if full:
@@ -384,11 +391,16 @@ def write_blocks(session: Session, number: int, first: int, rows: RunRows) -> No
     if left:
         blocks["rows"][-1] = rows[full * BLOCK_ROWS :].tobytes().ljust(BLOCK_ROWS * _ROW_BYTES, b"\0")
         blocks["count"][-1] = left
-    start = (number << _RUN_SHIFT) + first
-    ids = np.arange(start, start + len(blocks), dtype=np.uint64)
+    ids = np.arange(len(blocks), dtype=np.uint64) + np.uint64((number << _RUN_SHIFT) + first)
     blocks["checksum"] = _sums(blocks.view("<u8").reshape(len(blocks), _BLOCK_WORDS), ids)
-    if len(blocks):
-        session.run(_INSERT_BLOCKS, (len(blocks), start, blocks.tobytes(), _BLOCK.itemsize))
+    return blocks.tobytes()
+
+
+def write_blocks(session: Session, number: int, first: int, blocks: bytes) -> None:
+    """Write blocks of a run from that place on."""
+    if blocks:
+        count = len(blocks) // _BLOCK.itemsize
+        session.run(_INSERT_BLOCKS, (count, (number << _RUN_SHIFT) + first, blocks, _BLOCK.itemsize))
 
 
 def fetched(session: Session, run: Run, places: range | Places) -> RunRows:

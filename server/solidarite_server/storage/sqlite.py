@@ -196,12 +196,19 @@ class SqliteStore(SqlStore):
 
     def _step(self, session: _SqliteSession) -> bool:
         with _reading_transaction(session):
-            piece = self._merging.prepare(session)
-        with self._write_lock, self._begun(session):
-            if piece is None:
+            due = self._merging.due(session)
+        if due is None:
+            with self._write_lock, self._begun(session):
                 return purge(session) > 0
+        size, sources = due
+        if sources:
+            with self._write_lock, self._begun(session):
+                self._merging.begin(session, size, sources)
+        with _reading_transaction(session):
+            piece = self._merging.prepare(session, size)
+        with self._write_lock, self._begun(session):
             self._logged_rows += self._merging.write(session, piece)
-            return True
+        return True
 
     def _tidies(self, session: _SqliteSession) -> bool:
         """Whether this process merges: the one that holds the lock file. A process ended has let it go."""

@@ -95,10 +95,9 @@ def outcomes(batches: Sequence[Batch], found: Classified, sequence: int) -> list
     """The outcome of each batch of a commit whose rows, in order, were classified."""
     ends = np.cumsum([0, *(len(batch.records) for batch in batches)]).tolist()
     told_of = []
-    for start, stop in pairwise(ends):
-        replaced, unchanged = (
-            sum(start <= place < stop for place in places) for places in (found.replaced, found.unchanged)
-        )
+    changes = [np.searchsorted(sorted(places), ends) for places in (found.replaced, found.unchanged)]
+    for number, (start, stop) in enumerate(pairwise(ends)):
+        replaced, unchanged = (int(counts[number + 1] - counts[number]) for counts in changes)
         refusals = tuple(_conflict(place - start) for place in sorted(found.refused) if start <= place < stop)
         accepted = stop - start - replaced - unchanged - len(refusals)
         told_of.append(BatchOutcome(accepted, replaced, unchanged, sequence, refusals))
@@ -114,15 +113,18 @@ def _same_record(rows: npt.NDArray[np.void]) -> list[list[int]]:
     """Places of rows about one record, in order, where several are."""
     if len(rows) < 2:
         return []
-    keys = np.empty(len(rows), [("person", "V16"), ("source", ">u4"), ("record_id", "V16")])
-    for name in keys.dtype.names or ():
-        keys[name] = rows[name]
-    flat = keys.view("S36")
-    order = np.argsort(flat, kind="stable")
-    starts = np.flatnonzero(np.concatenate([[True], flat[order][1:] != flat[order][:-1]]))
-    if len(starts) == len(rows):
+    # Whole identities are compared only where a sum of their bytes is the same.
+    person, record = (np.ascontiguousarray(rows[name]).view(np.uint64) for name in ("person", "record_id"))
+    mixed = person[::2] ^ record[::2] ^ (record[1::2] * np.uint64(0x9E3779B97F4A7C15))
+    order = np.argsort(mixed, kind="stable")
+    alike = mixed[order][1:] == mixed[order][:-1]
+    if not alike.any():
         return []
-    return [group.tolist() for group in np.split(order, starts[1:]) if len(group) > 1]
+    groups: dict[tuple[bytes, int, bytes], list[int]] = defaultdict(list)
+    for place in np.unique(np.concatenate([order[1:][alike], order[:-1][alike]])).tolist():
+        row = rows[place]
+        groups[bytes(row["person"]), int(row["source"]), bytes(row["record_id"])].append(place)
+    return [places for places in groups.values() if len(places) > 1]
 
 
 def _taken_in_turn(rows: npt.NDArray[np.void], places: Sequence[int], found: Classified) -> None:
