@@ -76,6 +76,8 @@ class Foyers:
     recours_ppa: npt.NDArray[np.float32]
     rectifie: Bytes
     """1 where the declaration would be rectified."""
+    complete: Bytes
+    """1 where the household would add a line: it has a resource that nothing prefills, or another reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +279,7 @@ class _Maker:
             recours_rsa=self.draw(n),
             recours_ppa=self.draw(n),
             rectifie=self.happens(n, self.m["declarations"]["rectifiees"]).astype(np.uint8),
+            complete=self._completes(adultes, n),
         )
         return Block(self.number, self.mois, foyers, adultes, enfants)
 
@@ -524,6 +527,11 @@ class _Maker:
         aid = top * self.between(n, 0.75, 1.05) - table["pente"] * np.maximum(0, revenu - free)
         due = (logement == StatutLogement.LOCATAIRE) & (aid >= table["minimum"] * 100)
         return logement, np.where(due, aid, 0).astype(np.int32)
+
+    def _completes(self, a: Adultes, n: int) -> Bytes:
+        declared = np.bincount(a.foyer, (a.benefice > 0) | (a.chiffre > 0) | (a.pension_alimentaire > 0), n) > 0
+        told = declared & ~self.happens(n, self.m.value("erreurs.ressource_a_declarer_oubliee"))
+        return np.asarray(told | self.happens(n, self.m["declarations"]["completees_sans_cause"]), np.uint8)
 
 
 def _activity_tables(marginals: Marginals) -> npt.NDArray[np.float32]:
