@@ -122,7 +122,7 @@ def engine_columns(
     persons["naissance"][rows], persons["jour"][rows] = c.naissance, c.jour
     persons["role"][rows], persons["asf"][rows] = 3, c.asf
     persons["present"][rows] = _bits_from(c.naissance - window)
-    return FoyerColumns(foyers, persons, lines, _groups(examen))
+    return FoyerColumns(foyers, persons, lines, _groups(examen), narrow=True)
 
 
 def _groups(examen: Examen) -> npt.NDArray[np.void]:
