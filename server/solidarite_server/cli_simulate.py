@@ -30,6 +30,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(simulate, name="simulate")
 
 
+_LATEST = Month(2026, 11)
 Foyers = Annotated[int, typer.Option("--foyers", min=1, help="Nombre de foyers synthétiques.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Graine : la même donne les mêmes foyers.")]
 DeclarationMonth = Annotated[
@@ -45,7 +46,7 @@ Processes = Annotated[int, typer.Option("--processes", min=1, max=64, help="Proc
 def population(
     foyers: Foyers,
     seed: Seed = 1,
-    month: DeclarationMonth = Month(2026, 11),  # noqa: B008 - a constant
+    month: DeclarationMonth = _LATEST,
     output: Annotated[
         Path | None, typer.Option("--output", metavar="FICHIER.parquet", help="Fichier à écrire.")
     ] = None,
@@ -67,12 +68,9 @@ def population(
         typer.echo("Erreur : donnez soit --output FICHIER.parquet, soit --store URL.", err=True)
         return 2
     from solidarite_server.simulation.columns import examen_of
-    from solidarite_server.simulation.population import Population
 
-    try:
-        people = Population(foyers, seed, month)
-    except ValueError as error:
-        typer.echo(f"Erreur : {error}", err=True)
+    people = _accepted(foyers, seed, month)
+    if people is None:
         return 2
     examen = examen_of(people)
     if output is not None:
@@ -157,7 +155,7 @@ def calibration(
     from solidarite_server.simulation import report
     from solidarite_server.simulation.calibration import calibrate
 
-    if not _size_accepted(foyers, seed):
+    if _accepted(foyers, seed, _LATEST) is None:
         return 2
     warm_up()
     found = calibrate(foyers, seed, processes=processes)
@@ -203,7 +201,7 @@ def reform(
     from solidarite_server.simulation.overlay import read_overlay
     from solidarite_server.simulation.reform import MonthRefused, compare
 
-    if not _size_accepted(foyers, seed):
+    if _accepted(foyers, seed, _LATEST) is None:
         return 2
     try:
         text = overlay.read_text("utf-8")
@@ -236,7 +234,7 @@ def reform(
 def prefill_errors(
     foyers: Foyers = 100_000,
     seed: Seed = 1,
-    month: DeclarationMonth = Month(2026, 11),  # noqa: B008 - a constant
+    month: DeclarationMonth = _LATEST,
     output: Output = None,
     json: Json = False,
     processes: Processes = 1,
@@ -245,12 +243,8 @@ def prefill_errors(
     from solidarite_server.engine import warm_up
     from solidarite_server.simulation import report
     from solidarite_server.simulation.prefill_errors import WITH, WITHOUT, compare_prefill
-    from solidarite_server.simulation.reform import FIRST_MONTH, LAST_KNOWN
 
-    if not _size_accepted(foyers, seed):
-        return 2
-    if not FIRST_MONTH <= month <= LAST_KNOWN:
-        typer.echo(f"Erreur : le mois va de {FIRST_MONTH} à {LAST_KNOWN}.", err=True)
+    if _accepted(foyers, seed, month) is None:
         return 2
     warm_up()
     outcome = compare_prefill(foyers, seed, month, processes=processes)
@@ -267,15 +261,18 @@ def prefill_errors(
     return 0
 
 
-def _size_accepted(foyers: int, seed: int) -> bool:
+def _accepted(foyers: int, seed: int, month: Month) -> Population | None:
+    """The population asked for; None, and why, when it is out of bounds."""
     from solidarite_server.simulation.population import Population
+    from solidarite_server.simulation.reform import FIRST_MONTH, LAST_KNOWN
 
     try:
-        Population(foyers, seed, Month(2026, 11))
+        if not FIRST_MONTH <= month <= LAST_KNOWN:
+            raise ValueError(f"Le mois va de {FIRST_MONTH} à {LAST_KNOWN}.")
+        return Population(foyers, seed, month)
     except ValueError as error:
         typer.echo(f"Erreur : {error}", err=True)
-        return False
-    return True
+        return None
 
 
 def _written(output: Path, text: str) -> bool:
