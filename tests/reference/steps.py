@@ -52,11 +52,15 @@ def ppa(foyer: Foyer, ressources: Sequence[RessourceMois], droit: Month) -> Line
         flat = exam.coefficient(month, counted) * base
         lines["Montant forfaitaire", month, ""] += scale * base / 3
         lines["Majoration", month, ""] += flat / 3 - scale * base / 3
-        resources = exam.benefits(month, counted) + exam.housing(month, counted)
+        benefits, housing = exam.benefits(month, counted), exam.housing(month, counted)
+        resources = benefits + housing
+        lines["Prestations familiales", month, ""] -= benefits / 3
+        lines["Forfait logement", month, ""] -= housing / 3
         for person in [*income.adults(), *counted]:
             work, rest = income.ppa(person, month)
             resources += work + rest
+            lines["Ressources de la personne", month, person.personne] -= (work + rest) / 3
             lines["Part conservée", month, person.personne] += params.value("ppa.pente", exam.droit) * work / 3
             lines["Bonification", month, person.personne] += bonus(exam, month, work) / 3
-        lines["Ressources du foyer", month, ""] -= max(resources, flat) / 3
+        lines["Ressources du mois réputées", month, ""] += min(Fraction(0), resources - flat) / 3
     return lines

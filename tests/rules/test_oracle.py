@@ -5,7 +5,6 @@ The file holds inputs and numbers, no code. The oracle computes in 32-bit floats
 
 import gzip
 import json
-from collections import Counter
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -17,6 +16,7 @@ from solidarite_server.engine.oracle_cases import case_from
 from solidarite_server.legislation import LegislationOptions
 
 from tests.rules.causes import causes_of
+from tests.rules.intermediates import intermediates_apart
 
 CASES = Path(__file__).parent / "data" / "oracle-cases.jsonl.gz"
 
@@ -52,17 +52,15 @@ def test_under_the_oracle_s_simplifications_every_case_agrees():
     assert wrong == []
 
 
-def test_under_the_oracle_s_simplifications_the_monthly_primes_agree():
-    for case, (foyer, ressources, mois) in list(zip(cases(), households(), strict=True))[::10]:
+@pytest.mark.parametrize("every", [7, pytest.param(1, marks=pytest.mark.long)])
+def test_under_the_oracle_s_simplifications_the_intermediate_amounts_agree(every: int):
+    wrong, compared = [], 0
+    for case, (foyer, ressources, mois) in list(zip(cases(), households(), strict=True))[::every]:
         due = explain(foyer, ressources, mois, options=LegislationOptions.openfisca())
-        if not due.entitlement.ppa_cents:
-            continue
-        monthly: Counter[str] = Counter()
-        for step in due.ppa_steps:
-            if step.mois is not None:
-                monthly[str(step.mois)] += float(step.amount_cents) * 3 / 100
-        for month, expected in case["expected"]["ppa_detail"]["months"].items():
-            assert abs(monthly[month] - expected["prime"]) < 0.01, (case["id"], month)
+        compared += due.entitlement.rsa_cents > 0 or due.entitlement.ppa_cents > 0
+        wrong += [f"{case['id']}: {text}" for text in intermediates_apart(due, case["expected"])]
+    assert wrong == []
+    assert compared > 2_500 // every
 
 
 @pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.long)])

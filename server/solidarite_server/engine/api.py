@@ -309,7 +309,7 @@ def _step(
         unit = context.legislation.parameter(path).unit
         parameters.append(DatedParameter(path, dated.text, unit, dated.since, dated.source))
     return ExplanationStep(
-        step.label,
+        step.label if rsa or not step.ppa_label else step.ppa_label,
         amount,
         step.rsa_article if rsa else step.ppa_article,
         tuple(parameters),

@@ -75,7 +75,7 @@ from solidarite_server.engine.steps import (
     S_PLANCHER,
     S_PRESTATIONS,
     S_RESSOURCES_PERSONNE,
-    S_RESSOURCES_PRISES,
+    S_RESSOURCES_REPUTEES,
     S_SEUIL,
 )
 
@@ -862,14 +862,19 @@ def ppa_exacte(foyer, persons, versees, sums, group, p, o, exclus, moyennes, tra
             recu = sums[r, k, PPA_PAIE] + sums[r, k, PPA_PROFESSIONNEL] + sums[r, k, PPA_AAH] + sums[r, k, PPA_AUTRES]
             autres += recu - revenu
             travail += revenu
+            if recu != 0:
+                note(trace, S_RESSOURCES_PERSONNE, k, r, -recu / 3.0)
             if revenu > 0:
                 note(trace, S_PENTE, k, r, p[P.PENTE, j] * revenu / 3.0)
                 prime_individuelle = bonification(revenu, mayotte, p, j)
                 if prime_individuelle > 0:
                     note(trace, S_BONIFICATION, k, r, prime_individuelle / 3.0)
                 bonus += prime_individuelle
-        ressources = max(forfait, travail + autres + familiales + logement)
-        note(trace, S_RESSOURCES_PRISES, k, -1, -ressources / 3.0)
+        recues = travail + autres + familiales + logement
+        ressources = max(forfait, recues)
+        note(trace, S_PRESTATIONS, k, -1, -familiales / 3.0)
+        note(trace, S_FORFAIT_LOGEMENT, k, -1, -logement / 3.0)
+        note(trace, S_RESSOURCES_REPUTEES, k, -1, (recues - ressources) / 3.0)
         mois = forfait + p[P.PENTE, j] * travail + bonus - ressources
         if mois < 0:
             note(trace, S_PLANCHER, k, -1, -mois / 3.0)

@@ -14,6 +14,8 @@ class Step:
     ppa_article: str
     rsa_parameters: tuple[str, ...] = ()
     ppa_parameters: tuple[str, ...] = ()
+    ppa_label: str = ""
+    """The label for the prime, when it is not that of the RSA."""
 
 
 S_DEBUT_RSA, S_DEBUT_PPA = 0, 1
@@ -27,7 +29,7 @@ S_DEBUT_RSA, S_DEBUT_PPA = 0, 1
     S_CLAUSE_TRANSITION,
     S_PENTE,
     S_BONIFICATION,
-    S_RESSOURCES_PRISES,
+    S_RESSOURCES_REPUTEES,
     S_PLANCHER,
     S_SEUIL,
     S_NON_OUVERT,
@@ -60,7 +62,10 @@ STEPS = {
         ("prestations.bmaf",),
     ),
     S_RESSOURCES_PERSONNE: Step(
-        "Ressources de la personne, moyenne des trois mois", "CASF R262-6, R262-7 II", "CSS R844-1"
+        "Ressources de la personne, moyenne des trois mois",
+        "CASF R262-6, R262-7 II",
+        "CSS L842-4, R844-1",
+        ppa_label="Ressources de la personne du mois, pour un tiers",
     ),
     S_NEUTRALISATION_AUTRES: Step(
         "Autres ressources interrompues, au-delà du montant d'une personne",
@@ -87,8 +92,8 @@ STEPS = {
             "ppa.montant_forfaitaire",
         ),
     ),
-    S_RESSOURCES_PRISES: Step(
-        "Ressources du foyer du mois, au moins le montant forfaitaire, pour un tiers", "", "CSS L842-3, R844-1 à R844-5"
+    S_RESSOURCES_REPUTEES: Step(
+        "Ressources du mois réputées égales au montant forfaitaire : ce qui manque, pour un tiers", "", "CSS L842-3"
     ),
     S_PLANCHER: Step("Un montant négatif compte pour zéro", "CASF L262-2", "CSS L842-3"),
     S_SEUIL: Step(
