@@ -98,7 +98,18 @@ def test_a_chain_cut_at_its_end_is_detected_even_when_its_head_is_written_anew(k
     assert altered(store, cut, ("UPDATE audit_head SET last = ?, hash = ?", (kept, digest)))
     guessed = hmac.digest(b"guess", digest, "sha256")
     assert altered(store, cut, ("UPDATE audit_head SET last = ?, hash = ?, seal = ?", (kept, digest, guessed)))
+    # A line added by the server afterwards does not make the forgery good.
+    with store._transaction() as commit:
+        for statement in (cut, ("UPDATE audit_head SET last = ?, hash = ?", (kept, digest))):
+            commit.session.run(*statement)
+    store.write_audit([AuditLine("agent:a", "GET_FOYER", "9", "consultation")])
+    assert store.verify_audit() == ["La fin de la chaîne d'audit ne porte pas le sceau de cette clé."]
+
+
+def test_a_chain_without_its_head_or_its_seal_is_not_trusted(store: SqlStore):
     assert altered(store, ("DELETE FROM audit", ()), ("DELETE FROM audit_head", ()))
+    empty = "UPDATE audit_head SET first = 1, before = ?, last = 0, hash = ?, seal = ?"
+    assert altered(store, ("DELETE FROM audit", ()), (empty, (b"", b"", b"")))
     assert altered(store, ("UPDATE audit_head SET seal = ?", (b"",)))
 
 
@@ -255,4 +266,4 @@ def test_the_commands_show_and_verify_the_trail(door: Door, capsys: pytest.Captu
     assert "avant l'ancre" in capsys.readouterr().err
     (tmp_path / "autre.key").write_bytes(b"z" * 32)
     assert main(["audit", "verify", "--store", store, "--key-file", str(tmp_path / "autre.key")]) == 1
-    assert "sceau" in capsys.readouterr().err
+    assert "clés" in capsys.readouterr().err

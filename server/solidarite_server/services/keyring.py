@@ -12,7 +12,7 @@ import json
 import os
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -31,6 +31,8 @@ class Keyring:
 
     base: bytes = field(repr=False)
     wrapping: Mapping[int, bytes] = field(default_factory=dict, repr=False)
+    path: Path | None = field(default=None, compare=False)
+    """The file it was read from: read again when a store is found under a version that was made since."""
 
     @property
     def newest(self) -> int:
@@ -61,13 +63,22 @@ class Keyring:
         cipher = Cipher(algorithms.AES(self.wrapping[version]), modes.ECB())  # noqa: S305
         return (cipher.decryptor() if inverse else cipher.encryptor()).update(persons)
 
+    def knowing(self, version: int) -> Keyring:
+        """These keys, or those of the file when that version is not among these; KeyFileError without it in either."""
+        if version == 0 or version in self.wrapping:
+            return self
+        newer = self if self.path is None else load(self.path)
+        if version not in newer.wrapping or newer.base != self.base:
+            raise KeyFileError(f"Le fichier de clés n'a pas la version {version}.")
+        return newer
+
     def renewed(self) -> Keyring:
         """The same keys and a new version."""
-        return Keyring(self.base, {**self.wrapping, self.newest + 1: secrets.token_bytes(_WRAPPING_BYTES)})
+        return replace(self, wrapping={**self.wrapping, self.newest + 1: secrets.token_bytes(_WRAPPING_BYTES)})
 
     def without_older_than(self, version: int) -> Keyring:
         """The keys without the versions that no store uses any more."""
-        return Keyring(self.base, {number: key for number, key in self.wrapping.items() if number >= version})
+        return replace(self, wrapping={number: key for number, key in self.wrapping.items() if number >= version})
 
 
 def load_or_create(path: Path) -> Keyring:
@@ -80,7 +91,7 @@ def load_or_create(path: Path) -> Keyring:
             _write_new(path, _content(keys))
         except FileExistsError:
             return load(path)  # another process was quicker
-        return keys
+        return replace(keys, path=path)
 
 
 def load(path: Path) -> Keyring:
@@ -99,7 +110,7 @@ def load(path: Path) -> Keyring:
         base, wrapping = data, {}
     if len(base) < MIN_KEY_BYTES:
         raise KeyFileError(f"La clé des pseudonymes compte au moins {MIN_KEY_BYTES} octets.")
-    return Keyring(base, wrapping)
+    return Keyring(base, wrapping, path)
 
 
 def save(path: Path, keys: Keyring) -> None:

@@ -32,6 +32,12 @@ class _Head(NamedTuple):
     seal: bytes
 
 
+def begin(session: Session, key: bytes) -> None:
+    """Seal the empty chain of a new store."""
+    head = _head(session)
+    session.run("UPDATE audit_head SET seal = ? WHERE last = 0", (_seal(key, head),))
+
+
 def append(commit: Commit, lines: Sequence[AuditLine], key: bytes | None) -> None:
     """Add lines to the chain, and seal its end."""
     head = _head(commit.session)
@@ -41,7 +47,7 @@ def append(commit: Commit, lines: Sequence[AuditLine], key: bytes | None) -> Non
         before = _hash(before, commit.now_us, line.actor, line.action, line.subject, line.purpose)
         rows.append((number, commit.now_us, line.actor, line.action, line.subject, line.purpose, before))
     commit.session.many(f"INSERT INTO audit ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", rows)  # noqa: S608
-    _put(commit.session, head._replace(last=number, hash=before), key)
+    _put(commit.session, head, head._replace(last=number, hash=before), key)
 
 
 def purge(commit: Commit, before_us: int, key: bytes | None) -> int:
@@ -53,7 +59,7 @@ def purge(commit: Commit, before_us: int, key: bytes | None) -> int:
         return 0
     ((digest,),) = commit.session.rows("SELECT hash FROM audit WHERE id = ?", (last,))
     commit.session.run("DELETE FROM audit WHERE id <= ?", (last,))
-    _put(commit.session, head._replace(first=last + 1, before=digest), key)
+    _put(commit.session, head, head._replace(first=last + 1, before=digest), key)
     return int(last) - head.first + 1
 
 
@@ -71,7 +77,7 @@ def verify(session: Session, key: bytes | None, anchor: AuditAnchor | None) -> l
         before = line.hash
     if (number, before) != (head.last, head.hash):
         return [f"La chaîne d'audit est rompue à la ligne {min(number, head.last) + 1} : sa fin manque ou a changé."]
-    if key is not None and not hmac.compare_digest(head.seal, _seal(key, head)):
+    if key is not None and not _is_sealed(key, head):
         return ["La fin de la chaîne d'audit ne porte pas le sceau de cette clé."]
     if anchor is not None and anchor.number > head.last:
         return [f"La chaîne d'audit s'arrête à la ligne {head.last}, avant l'ancre ({anchor.number})."]
@@ -101,8 +107,13 @@ def _head(session: Session) -> _Head:
     return _Head(*rows[0]) if rows else _Head(1, b"", -1, b"", b"")
 
 
-def _put(session: Session, head: _Head, key: bytes | None) -> None:
-    seal = b"" if key is None else _seal(key, head)
+def _is_sealed(key: bytes, head: _Head) -> bool:
+    return hmac.compare_digest(head.seal, _seal(key, head))
+
+
+def _put(session: Session, held: _Head, head: _Head, key: bytes | None) -> None:
+    # A chain whose seal is broken stays so: the next line must not make a forgery good.
+    seal = _seal(key, head) if key is not None and _is_sealed(key, held) else b""
     session.run(
         "UPDATE audit_head SET first = ?, before = ?, last = ?, hash = ?, seal = ?",
         (head.first, head.before, head.last, head.hash, seal),

@@ -98,6 +98,7 @@ class PostgresStore(SqlStore):
         with _mapped(), session.connection.transaction():
             session.run("SELECT pg_advisory_xact_lock(?)", (_MIGRATION_LOCK,))
             migrate(session, "postgresql")
+            self._persons.adopt(session)
 
     def volume(self) -> Volume:
         """How much it holds."""
@@ -190,11 +191,12 @@ class PostgresStore(SqlStore):
             session = self._writer
             with _mapped(), session.connection.transaction():
                 # Held until the end of the transaction: one writer at a time, on every server.
-                sequence, known_at = only(session.rows("SELECT commit_sequence, known_at_us FROM head FOR UPDATE"))
+                query = "SELECT commit_sequence, known_at_us, pseudonym_version FROM head FOR UPDATE"
+                sequence, known_at, pseudonyms = only(session.rows(query))
                 # Strictly later than the commit before, even when this server's clock is behind another's.
                 now = max(self._clock.now_us(), known_at + 1)
                 session.run("UPDATE head SET commit_sequence = ?, known_at_us = ?", (sequence + 1, now))
-                yield Commit(session, now, sequence + 1)
+                yield Commit(session, now, sequence + 1, self._persons.checked(pseudonyms))
 
 
 @contextmanager

@@ -10,7 +10,10 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
+
+import numpy as np
 
 from solidarite_server.domain.errors import Reason, RequestReplayed, StaleEtag, StoreUnavailable
 from solidarite_server.domain.month import Month
@@ -31,6 +34,7 @@ from solidarite_server.ports import (
 from solidarite_server.record_columns import record_from
 from solidarite_server.services.keyring import Keyring
 from solidarite_server.storage import audit
+from solidarite_server.storage.persons import PERSON_BYTES, Persons
 from solidarite_server.storage.versions import Version, documents_of, told
 
 FOREVER = 1 << 62
@@ -62,6 +66,8 @@ class Commit(NamedTuple):
     session: Session
     now_us: int
     sequence: int
+    pseudonyms: int
+    """Version of the keys that persons are wrapped under."""
 
 
 class SqlStore(ABC):
@@ -69,7 +75,7 @@ class SqlStore(ABC):
 
     def __init__(self, keys: Keyring | None) -> None:
         self._names: dict[int, str] = {}
-        self._keys = keys
+        self._persons = Persons(keys)
         self._audit_key = None if keys is None else keys.audit_key
 
     # What an engine brings
@@ -100,7 +106,7 @@ class SqlStore(ABC):
         """Commit batches durably, all or none, and classify each record."""
         with self._transaction() as commit:
             sources = _source_numbers(commit.session, {batch.source_id for batch in batches})
-            outcomes = self._add(commit, batches, sources)
+            outcomes = self._add(commit, [self._inside(batch, commit.pseudonyms) for batch in batches], sources)
             for place, batch in enumerate(batches):
                 refusals = _seal(commit, batch, sources[batch.source_id])
                 _advance(commit.session, batch)
@@ -110,6 +116,14 @@ class SqlStore(ABC):
                         held.accepted, held.replaced, held.unchanged, held.commit_sequence, (*held.refusals, *refusals)
                     )
             return outcomes
+
+    def _inside(self, batch: Batch, version: int) -> Batch:
+        if not version or not len(batch.records):
+            return batch
+        records = batch.records.copy()
+        persons = self._persons.inside(records["person"].tobytes(), version, writing=True)
+        records["person"] = np.frombuffer(persons, "V16")
+        return replace(batch, records=records)
 
     def position(self, source_id: str, upload_id: str) -> int:
         """Highest batch sequence up to which every batch of the upload is durable."""
@@ -135,12 +149,15 @@ class SqlStore(ABC):
     ) -> list[StoredRecord]:
         """Every version held on these persons for these months, each told effective or not at that instant."""
         horizon = FOREVER if known_at_us is None else known_at_us
+        outside = b"".join(set(persons))
         with self._snapshot() as session:
-            rows = self._versions_of(session, sorted(set(persons)), horizon)
+            inside = self._persons.inside(outside, self._persons.version(session))
+            names_of = dict(zip(_cut(inside), _cut(outside), strict=True))
+            rows = self._versions_of(session, sorted(names_of), horizon)
             names = self._source_names(session, {row[1] for row in rows})
             if not {row[1] for row in rows} <= names.keys():
                 raise StoreUnavailable("Le magasin ne connaît pas une de ses sources : restaurez une sauvegarde.")
-            versions = [Version(record_from(r[0], names[r[1]], r[2], r[3], r[5]), r[4]) for r in rows]
+            versions = [Version(record_from(names_of[r[0]], names[r[1]], r[2], r[3], r[5]), r[4]) for r in rows]
             sealed = _sealed(session, versions, {name: number for number, name in names.items()}, horizon)
         return told(versions, sealed, first, last)
 
@@ -160,7 +177,8 @@ class SqlStore(ABC):
         )
         changed = []
         with self._transaction() as commit:
-            for numero, payload in dossiers:
+            kept = self._persons.dossiers_inside([payload for _, payload in dossiers], commit.pseudonyms)
+            for numero, payload in zip((numero for numero, _ in dossiers), kept, strict=True):
                 held = commit.session.rows(query, (numero,))
                 changed.append(not held or held[0][0] != payload)
                 if changed[-1]:
@@ -170,22 +188,31 @@ class SqlStore(ABC):
     def foyer(self, numero_allocataire: str, *, known_at_us: int | None = None) -> StoredFoyer | None:
         """The newest version, or the newest known at that instant."""
         query = (
-            "SELECT payload, known_at_us FROM foyer WHERE numero_allocataire = ? AND known_at_us <= ?"
-            " ORDER BY known_at_us DESC LIMIT 1"
+            "SELECT payload, known_at_us, (SELECT pseudonym_version FROM head) FROM foyer"
+            " WHERE numero_allocataire = ? AND known_at_us <= ? ORDER BY known_at_us DESC LIMIT 1"
         )
         rows = self._reading().rows(query, (numero_allocataire, FOREVER if known_at_us is None else known_at_us))
-        return StoredFoyer(*rows[0]) if rows else None
+        return self._outside(rows)[0] if rows else None
 
     def foyers_between(self, after: str, up_to: str | None) -> list[tuple[str, StoredFoyer]]:
         """The newest versions of the dossiers of a range of numbers."""
         query = (
-            "SELECT numero_allocataire, payload, known_at_us FROM (SELECT numero_allocataire, payload, known_at_us,"
-            " row_number() OVER (PARTITION BY numero_allocataire ORDER BY known_at_us DESC) AS place FROM foyer"
+            "SELECT payload, known_at_us, (SELECT pseudonym_version FROM head), numero_allocataire FROM"
+            " (SELECT numero_allocataire, payload, known_at_us, row_number() OVER"
+            " (PARTITION BY numero_allocataire ORDER BY known_at_us DESC) AS place FROM foyer"
             " WHERE numero_allocataire > ? AND numero_allocataire <= ?) AS versions"
             " WHERE place = 1 ORDER BY numero_allocataire"
         )
         rows = self._reading().rows(query, (after, _LAST_NUMBER if up_to is None else up_to))
-        return [(numero, StoredFoyer(payload, known_at)) for numero, payload, known_at in rows]
+        return list(zip((row[3] for row in rows), self._outside(rows), strict=True))
+
+    def _outside(self, rows: Sequence[Row]) -> list[StoredFoyer]:
+        """Dossiers of rows (payload, known_at_us, version of the keys), all read by one statement."""
+        if not rows:
+            return []
+        version = self._persons.checked(rows[0][2])
+        payloads = self._persons.dossiers_outside([row[0] for row in rows], version)
+        return [StoredFoyer(payload, row[1]) for payload, row in zip(payloads, rows, strict=True)]
 
     def foyer_bounds(self, step: int) -> list[str]:
         """The last number of every block of `step` dossiers."""
@@ -338,6 +365,10 @@ class SqlStore(ABC):
     def check(self) -> list[str]:
         """What is wrong with the store, in French; empty when nothing is."""
         return self.verify_audit()
+
+
+def _cut(persons: bytes) -> list[bytes]:
+    return [persons[start : start + PERSON_BYTES] for start in range(0, len(persons), PERSON_BYTES)]
 
 
 def only(rows: Sequence[Row]) -> Row:

@@ -23,7 +23,7 @@ import numpy as np
 from solidarite_server.domain.errors import StoreUnavailable
 from solidarite_server.ports import Batch, BatchOutcome, Clock, Volume
 from solidarite_server.record_columns import RECORD_DTYPE, contents_of
-from solidarite_server.services.keyring import Keyring
+from solidarite_server.services.keyring import KeyFileError, Keyring
 from solidarite_server.storage.merging import FAN_IN, Merging, purge
 from solidarite_server.storage.migrate import migrate
 from solidarite_server.storage.runs import CONTENT_BYTES, RUN_ROW, RunRows, Runs
@@ -103,6 +103,10 @@ class SqliteStore(SqlStore):
             self._writer.run(f"PRAGMA cache_size = -{_CACHE_KIB}")
             with self._begun(self._writer):
                 migrate(self._writer, "sqlite")
+                self._persons.adopt(self._writer)
+        except KeyFileError:
+            self.close()
+            raise
         except (*_ERRORS, StoreUnavailable) as error:
             self.close()
             raise StoreUnavailable(f"Le fichier {path.name} n'est pas une base utilisable.") from error
@@ -277,11 +281,12 @@ class SqliteStore(SqlStore):
     @contextmanager
     def _transaction(self) -> Iterator[Commit]:
         with self._write_lock, self._begun(self._writer) as session:
-            sequence, known_at = only(session.rows("SELECT commit_sequence, known_at_us FROM head"))
+            query = "SELECT commit_sequence, known_at_us, pseudonym_version FROM head"
+            sequence, known_at, pseudonyms = only(session.rows(query))
             # Strictly later than the commit before, even when the clock steps back.
             now = max(self._clock.now_us(), known_at + 1)
             session.run("UPDATE head SET commit_sequence = ?, known_at_us = ?", (sequence + 1, now))
-            yield Commit(session, now, sequence + 1)
+            yield Commit(session, now, sequence + 1, self._persons.checked(pseudonyms))
 
     @contextmanager
     def _begun(self, session: _SqliteSession) -> Iterator[_SqliteSession]:

@@ -9,7 +9,7 @@ import pytest
 from solidarite_server.ports import Store
 from solidarite_server.storage import open_store
 
-from tests.integration.stores.records import HandClock
+from tests.integration.stores.records import KEYS, HandClock
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def opened(url: str, clock: HandClock) -> Iterator[Callable[[], Store]]:
     stores: list[Store] = []
 
     def open_it() -> Store:
-        stores.append(open_store(url, clock=clock))
+        stores.append(open_store(url, clock=clock, keys=KEYS))
         return stores[-1]
 
     yield open_it

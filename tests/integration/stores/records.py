@@ -8,7 +8,9 @@ from solidarite_server.domain.nature import NatureRessource
 from solidarite_server.domain.record import DocumentRef, FluxSource, Mode, ResourceRecord
 from solidarite_server.ports import Batch, RecordStore, Seal
 from solidarite_server.record_columns import columns_of
+from solidarite_server.services.keyring import Keyring
 
+KEYS = Keyring(b"k" * 32, {1: b"w" * 32})
 PERSON, JULY = b"p" * 16, Month(2026, 7)
 DOCUMENT = b"d" * 16
 
