@@ -212,9 +212,11 @@ def raw_load(url: str, bodies: list[bytes]) -> float:
     return seconds
 
 
-def read_latencies(url: str, persons: list[bytes], stop: threading.Event) -> list[float]:
+def read_latencies(url: str, key: Path, persons: list[bytes], stop: threading.Event) -> list[float]:
     """Microseconds to read two persons' three months, over and over until told to stop."""
-    store = open_store(url, clock=SystemClock())
+    from solidarite_server.services import keyring
+
+    store = open_store(url, clock=SystemClock(), keys=keyring.load(key))
     chance, found = random.Random(5), []
     while not stop.is_set():
         pair = chance.sample(persons, 2)
@@ -288,14 +290,14 @@ def measure(asked: Any, url: str, key: Path, folder: Path, batches: int) -> None
         before = process.memory_info().rss
         persons = some_persons(url, key)
         stop, busy = threading.Event(), list[float]()
-        reader = threading.Thread(target=lambda: busy.extend(read_latencies(url, persons, stop)))
+        reader = threading.Thread(target=lambda: busy.extend(read_latencies(url, key, persons, stop)))
         reader.start()
         done, start = run(address, batches, asked.form, asked.streams)
         stop.set()
         reader.join()
         stop.clear()
         idle: list[float] = []
-        reader = threading.Thread(target=lambda: idle.extend(read_latencies(url, persons, stop)))
+        reader = threading.Thread(target=lambda: idle.extend(read_latencies(url, key, persons, stop)))
         reader.start()
         time.sleep(3)
         stop.set()
