@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -278,3 +279,16 @@ def test_an_error_at_the_door_says_what_to_do_in_french_and_repeats_nothing(door
     assert (said.locale, said.message) == ("fr", status.message)
     assert "solidarite auth token" in said.message
     assert secret.encode() not in status.SerializeToString()
+
+
+def test_refused_calls_hold_no_place_on_their_connection(door: Door):
+    """A connection has few places: thrice as many refusals, one after the other, are all told, none is pushed back."""
+    name = "solidarite.v1.FoyerService/GetFoyer"
+    request = request_of(methods()[name], dossier=UNKNOWN)
+    gc.disable()
+    try:
+        found = {call(door.channel(), name, request, bearer(door.token())).code() for _ in range(100)}
+        found |= {call(door.channel(), name, request).code() for _ in range(100)}
+    finally:
+        gc.enable()
+    assert found == {grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNAUTHENTICATED}

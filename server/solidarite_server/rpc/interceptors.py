@@ -183,7 +183,11 @@ class _Told:
             elif isinstance(error, Exception):
                 status = self._status(error)
                 code = status.code
-                await self._context.abort_with_status(status)
+                try:
+                    await self._context.abort_with_status(status)
+                except grpc.aio.AbortError as aborted:
+                    asyncio.get_running_loop().call_soon(_forget, aborted)
+                    raise
             elif error is not None:
                 code = grpc.StatusCode.CANCELLED
         finally:
@@ -205,3 +209,10 @@ class _Told:
             "unforeseen", reference=reference, method=self._call.method, exception=type(error).__name__, place=place
         )
         return internal_status(reference)
+
+
+def _forget(aborted: BaseException) -> None:
+    """Drop what an exception saw. grpcio keeps it with the call, and its traceback keeps the call: a refused call would
+    hold its place on its connection until the collector passes.
+    """
+    aborted.__traceback__ = aborted.__context__ = None
