@@ -71,9 +71,8 @@ class Foyers:
     enfants: Bytes
     benjamin: Ints
     """Month of birth of the youngest child."""
-    recours_rsa: npt.NDArray[np.float32]
-    """A household claims the RSA when this draw is below its take-up."""
-    recours_ppa: npt.NDArray[np.float32]
+    recours: npt.NDArray[np.float32]
+    """A household claims a benefit when this draw is below the take-up of the benefit."""
     rectifie: Bytes
     """1 where the declaration would be rectified."""
     complete: Bytes
@@ -276,8 +275,7 @@ class _Maker:
             enfant=first_child,
             enfants=np.diff(np.append(first_child, len(enfants.foyer))).astype(np.uint8),
             benjamin=benjamin,
-            recours_rsa=self.draw(n),
-            recours_ppa=self.draw(n),
+            recours=self.draw(n),
             rectifie=self.happens(n, self.m["declarations"]["rectifiees"]).astype(np.uint8),
             complete=self._completes(adultes, n),
         )

@@ -207,9 +207,15 @@ def _assumptions(marginals: Marginals) -> list[Assumption]:
         ("Rectification à tort", "erreurs.rectification_a_tort", None),
     ]
     rows += [
-        (f"Enregistrements : {name.replace('_', ' ')}", "imperfections", marginals["imperfections"][name])
-        for name in ("en_retard", "manquants", "corriges", "differentiels", "non_certifies")
+        (f"Enregistrements {label}", "imperfections", marginals["imperfections"][name])
+        for name, label in (
+            ("en_retard", "en retard"),
+            ("manquants", "manquants"),
+            ("corriges", "corrigés après coup"),
+            ("differentiels", "complétés par une différence"),
+        )
     ]
+    rows.append(("Adultes au NIR non certifié", "imperfections", marginals["imperfections"]["non_certifies"]))
     return [
         Assumption(label, float(marginals.value(path) if share is None else share), by_hand[path].source)
         for label, path, share in rows

@@ -11,13 +11,14 @@ _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1b1b1b; }
 table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-weight: 600; padding: .4rem 0; }
-th, td { padding: .25rem .7rem; border-bottom: 1px solid #d0d0d0; text-align: right; }
+th, td { padding: .25rem .6rem; white-space: nowrap; border-bottom: 1px solid #d0d0d0; text-align: right; }
 th:first-child, td:first-child { text-align: left; }
-td.note { text-align: left; color: #555; font-size: .85rem; }
+th:last-child.note { text-align: left; }
+td.note { white-space: normal; text-align: left; color: #555; font-size: .85rem; }
 svg text { font: 12px system-ui, sans-serif; }
 .remarque { border-left: 4px solid #8a5a00; padding-left: .8rem; }
 """
-_WIDTH, _LEFT, _ROW = 720, 230, 26
+_WIDTH, _LEFT, _ROW = 760, 290, 26
 UP, DOWN = "#2a6f4e", "#a63a2b"
 
 
@@ -54,7 +55,8 @@ def page(title: str, parts: Iterable[str]) -> str:
 
 def table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]], *, notes: bool = False) -> str:
     """A table; with `notes`, the last column is running text."""
-    head = "".join(f'<th scope="col">{escape(h)}</th>' for h in heads)
+    note = ' class="note"' if notes else ""
+    head = "".join(f'<th scope="col"{note if h == heads[-1] else ""}>{escape(h)}</th>' for h in heads)
     lines = []
     for row in rows:
         cells = [f"<td>{escape(cell)}</td>" for cell in row]
@@ -65,22 +67,24 @@ def table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]], *, 
     return f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def bars(title: str, rows: Sequence[tuple[str, float, str]]) -> str:
-    """Horizontal bars from zero, to the right when positive, to the left when negative: (label, value, text)."""
-    largest = max((abs(value) for _, value, _ in rows), default=0.0) or 1.0
-    negative = any(value < 0 for _, value, _ in rows)
-    room = _WIDTH - _LEFT - 110
+def bars(title: str, rows: Sequence[tuple[str, Sequence[float], str]]) -> str:
+    """Horizontal bars from zero, to the right when positive, to the left when negative: (label, values, text)."""
+    values = [value for _, row, _ in rows for value in row]
+    largest = max((abs(value) for value in values), default=0.0) or 1.0
+    negative = any(value < 0 for value in values)
+    room = _WIDTH - _LEFT - 120
     zero = _LEFT + (room / 2 if negative else 0)
     scale = (room / 2 if negative else room) / largest
     marks = []
-    for place, (label, value, text) in enumerate(rows):
-        y, length = place * _ROW + 4, abs(value) * scale
-        x = zero if value >= 0 else zero - length
-        marks.append(
-            f'<text x="{_LEFT - 8}" y="{y + 13}" text-anchor="end">{escape(label)}</text>'
-            f'<rect x="{x:.1f}" y="{y}" width="{length:.1f}" height="18" fill="{UP if value >= 0 else DOWN}"/>'
-            f'<text x="{max(zero, x + length) + 6:.1f}" y="{y + 13}">{escape(text)}</text>'
-        )
+    for place, (label, row, text) in enumerate(rows):
+        y = place * _ROW + 4
+        marks.append(f'<text x="{_LEFT - 8}" y="{y + 13}" text-anchor="end">{escape(label)}</text>')
+        for value in row:
+            x = zero + min(0.0, value * scale)
+            colour = UP if value >= 0 else DOWN
+            marks.append(f'<rect x="{x:.1f}" y="{y}" width="{abs(value) * scale:.1f}" height="18" fill="{colour}"/>')
+        end = zero + max(0.0, *row) * scale
+        marks.append(f'<text x="{end + 6:.1f}" y="{y + 13}">{escape(text)}</text>')
     height = len(rows) * _ROW + 4
     axis = f'<line x1="{zero}" y1="0" x2="{zero}" y2="{height}" stroke="#1b1b1b"/>'
     return (
@@ -100,7 +104,20 @@ def reform_page(outcome: reform.Comparison, overlay_text: str) -> str:
         parts.append(
             bars(
                 f"Variation mensuelle moyenne, {_DIMENSIONS[dimension]}",
-                [(g.label, g.variation_moyenne_cents / 100, euros(g.variation_moyenne_cents)) for g in rows],
+                [(g.label, (g.variation_moyenne_cents / 100,), euros(g.variation_moyenne_cents)) for g in rows],
+            )
+        )
+        parts.append(
+            bars(
+                f"Part des foyers gagnants (à droite) et perdants (à gauche), {_DIMENSIONS[dimension]}",
+                [
+                    (
+                        g.label,
+                        (g.gagnants / max(1, g.foyers), -g.perdants / max(1, g.foyers)),
+                        f"{percent(g.gagnants / max(1, g.foyers))} / {percent(g.perdants / max(1, g.foyers))}",
+                    )
+                    for g in rows
+                ],
             )
         )
         parts.append(table(*shown))
@@ -167,7 +184,7 @@ def calibration_page(found: Sequence[calibration.Comparison], foyers: int, seed:
         "population de son mois, à côté du chiffre publié.</p>",
         bars(
             "Écart avec le chiffre publié",
-            [(row.label, row.gap, percent(row.gap, signed=True)) for row in found],
+            [(row.label, (row.gap,), percent(row.gap, signed=True)) for row in found],
         ),
         table(
             "Chiffres côte à côte",
@@ -215,7 +232,7 @@ def prefill_page(outcome: prefill_errors.Outcome) -> str:
         bars(
             "Indus et rappels du trimestre, en millions d'euros",
             [
-                (f"{name}, {label.lower()}", cents / 1e8, millions(cents))
+                (f"{name}, {label.lower()}", (cents / 1e8,), millions(cents))
                 for name, field in (("Indus", "indu_cents"), ("Rappels", "rappel_cents"))
                 for label, side in shown
                 for cents in (getattr(side, field),)
@@ -228,7 +245,7 @@ def prefill_page(outcome: prefill_errors.Outcome) -> str:
             notes=True,
         ),
         f"<p>{number(outcome.foyers)} foyers synthétiques, graine {outcome.seed}. Les droits sont calculés par le "
-        "moteur deux fois : sur les ressources vraies, et sur celles de la déclaration.</p>",
+        "moteur sur les ressources vraies, puis sur celles de chaque façon de déclarer.</p>",
     ]
     return page("Préremplissage : erreurs, indus et rappels évités", parts)
 

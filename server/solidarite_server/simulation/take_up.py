@@ -25,8 +25,12 @@ class Claims:
 
 
 def claims(block: Block, rights: EntitlementColumns, marginals: Marginals) -> Claims:
-    """The draw of each household decides once and for all: a reform changes who claims only by changing the rights."""
-    rsa = (rights.rsa_cents > 0) & (block.foyers.recours_rsa < marginals.value("recours.rsa"))
-    # Who claims the RSA receives the prime with it: one declaration opens both.
-    ppa = (rights.ppa_cents > 0) & (rsa | (block.foyers.recours_ppa < marginals.value("recours.prime_activite")))
-    return Claims(rsa, ppa)
+    """One draw a household decides once and for all, for both benefits: one declaration opens them.
+
+    A reform therefore changes who claims only by changing the rights.
+    """
+    draw = block.foyers.recours
+    return Claims(
+        (rights.rsa_cents > 0) & (draw < marginals.value("recours.rsa")),
+        (rights.ppa_cents > 0) & (draw < marginals.value("recours.prime_activite")),
+    )

@@ -76,6 +76,14 @@ def test_a_steeper_slope_costs_and_makes_winners_only():
     assert sum(group.gagnants for group in flatter.groups) == 0
 
 
+def test_a_lower_rsa_saves_makes_losers_and_leaves_the_prime_alone():
+    outcome = compare(read_overlay("rsa.montant_forfaitaire: 600 from 2026-11"), FOYERS, 1, Month(2026, 11))
+    assert outcome.rsa_after < outcome.rsa_before
+    assert outcome.ppa_after == outcome.ppa_before
+    assert sum(group.gagnants for group in outcome.groups) == 0
+    assert outcome.beneficiaires_after < outcome.beneficiaires_before
+
+
 def test_groups_of_each_dimension_add_up_to_the_country_and_deciles_rise():
     outcome = compare(read_overlay(SLOPE), FOYERS, 1, JANUARY)
     deciles = [group for group in outcome.groups if group.dimension == DECILE]
@@ -118,5 +126,5 @@ def test_the_report_is_a_page_in_french_that_shows_the_overlay_and_escapes_it():
     page = report.reform_page(compare(read_overlay(overlay), 500, 1, JANUARY), overlay)
     assert page.startswith('<!DOCTYPE html>\n<html lang="fr">')
     assert "&lt;b&gt;essai&lt;/b&gt;" in page
-    assert page.count("<svg ") == 2
+    assert page.count("<svg ") == 4
     assert "Parent isolé, un enfant" in page
