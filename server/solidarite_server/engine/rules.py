@@ -90,7 +90,9 @@ from solidarite_server.engine.steps import (
     PPA_AUTRES,
 ) = range(7)
 SUMS = 7
-PRESTATIONS = NON_COMPTEES - AF + 1
+FAMILIALES = NON_COMPTEES + 1
+"""Column of the number of family benefits of a month, beside those of the household's lines."""
+PRESTATIONS = FAMILIALES - AF + 1
 
 COMPTEE, AU_DELA, IGNOREE = range(3)
 SALAIRE, NON_SALARIE, MICRO_ENTREPRISE = 1, 50, 51
@@ -134,18 +136,16 @@ def base_du_foyer(base, mayotte, p, j):
 @rule
 def echelle(adultes, a_charge, mayotte, p, j):
     """CASF R262-1, CSS D843-1: coefficient of the household on the amount for one person. Mayotte: R542-6."""
-    total = 1.0
-    for rang in range(1, adultes + a_charge):
-        enfant = rang - adultes + 1
-        if rang == 1:
-            total += p[P.DEUXIEME, j]
-        elif mayotte and enfant >= 4:
-            total += p[P.MAYOTTE_QUATRIEME, j]
-        elif not mayotte and enfant >= 3:
-            total += p[P.TROISIEME_ENFANT, j]
-        else:
-            total += p[P.SUPPLEMENTAIRE, j]
-    return total
+    autres = adultes + a_charge - 1
+    if autres == 0:
+        return 1.0
+    if mayotte:
+        hausses = max(0, a_charge - 3)
+        hausse = p[P.MAYOTTE_QUATRIEME, j]
+    else:
+        hausses = max(0, a_charge - 2)
+        hausse = p[P.TROISIEME_ENFANT, j]
+    return 1.0 + p[P.DEUXIEME, j] + (autres - 1 - hausses) * p[P.SUPPLEMENTAIRE, j] + hausses * hausse
 
 
 @rule
@@ -295,6 +295,8 @@ def ranger_lignes(sums, versees, foyer, persons, lines, group, base, p, o):
             continue
         elif line["person"] < 0:
             versees[k, line["category"] - AF] = float(line["cents"])
+            if line["category"] <= ASPA:
+                versees[k, FAMILIALES - AF] += 1.0
         else:
             sort = neutralisation(persons, lines, first, last, line, group["declaration"], p, o)
             ranger(sums, line["person"], k, line["category"], float(line["cents"]), sort, group["dons"] != 0, o)
@@ -414,9 +416,11 @@ def age_mois(person, declaration, k, o):
     age = month - person["naissance"]
     if o.age_au_premier_du_mois:
         return age - (1 if person["jour"] > 1 else 0)
-    # Born on 29 February: the birthday has not come on 28 February of a common year (no century year before 2100).
-    if person["jour"] == 29 and person["naissance"] % 12 == 1 and month % 12 == 1 and month // 12 % 4 != 0:
-        return age - 1
+    # Born on 29 February: the birthday has not come on 28 February of a common year.
+    if person["jour"] == 29 and person["naissance"] % 12 == 1 and month % 12 == 1:
+        annee = month // 12
+        if annee % 4 != 0 or (annee % 100 == 0 and annee % 400 != 0):
+            return age - 1
     return age
 
 
@@ -508,12 +512,9 @@ def compter_a_charge(
 
     Fills `exclus`; returns how many are counted and the age in months of the youngest child among them.
     """
-    n, benjamin, candidats = 0, SANS_ENFANT, 0
+    n, benjamin = 0, SANS_ENFANT
     for q in range(persons.shape[0]):
         exclus[q] = False
-        if est_a_charge(persons[q], declaration, k, p, o):
-            candidats += 1
-    for q in range(persons.shape[0]):
         if persons[q]["role"] < ENFANT:
             continue
         if not est_a_charge(persons[q], declaration, k, p, o):
@@ -531,7 +532,7 @@ def compter_a_charge(
                 exclus[q] = moyennes[q] >= (avec - sans) * base - SLACK
         else:
             exclus[q] = exclu_au_forfait(
-                foyer, persons, sums, q, conjoint, candidats, plus_jeune, declaration, k, first, base, p, o
+                foyer, persons, sums, q, conjoint, plus_jeune, declaration, k, first, base, p, o
             )
         if not exclus[q]:
             n += 1
@@ -540,9 +541,13 @@ def compter_a_charge(
 
 
 @rule
-def exclu_au_forfait(foyer, persons, sums, q, conjoint, candidats, benjamin, declaration, k, first, base, p, o):
+def exclu_au_forfait(foyer, persons, sums, q, conjoint, benjamin, declaration, k, first, base, p, o):
     """Shortcut of OpenFisca for R262-3: 40 % of the base, 71.2 % for the only child who opens the majoration."""
     limite = p[P.OF_ENFANT_PART, 3] * base
+    candidats = 0
+    for r in range(persons.shape[0]):
+        if est_a_charge(persons[r], declaration, k, p, o):
+            candidats += 1
     if candidats == 1 and majoration(foyer, persons, conjoint, 1, benjamin, declaration, k, p, o):
         limite = (p[P.ISOLEMENT_BASE, 3] - 1.0 + p[P.ISOLEMENT_ENFANT, 3]) * base
     decalage = 8 - first
@@ -555,6 +560,8 @@ def exclu_au_forfait(foyer, persons, sums, q, conjoint, candidats, benjamin, dec
 @rule
 def prestations(versees, persons, exclus, benjamin, majoree, mayotte, k, p, o, j):
     """CASF R262-10-1 and R262-11, CSS R844-4 and R844-5: family benefits counted in the month they are received."""
+    if du_mois(versees, FAMILIALES, k) == 0:
+        return 0.0
     bmaf = p[P.BMAF, j]
     # Paid net of CRDS (doubt D9); the Aspa bears none.
     brut = 1.0 / (1.0 - p[P.CRDS, j]) if o.prestations_brutes else 1.0
@@ -665,6 +672,11 @@ def rsa_exact(foyer, persons, versees, sums, group, p, o, exclus, moyennes, trac
     mayotte = int(foyer["flags"]) & F_MAYOTTE != 0 and o.mayotte
     base = base_du_foyer(p[P.RSA_BASE, 3], mayotte, p, 3)
     conjoint = conjoint_de(persons)
+    if trace is None and int(foyer["isole"]) == 0:
+        # Without the majoration the conditions do not depend on the months.
+        code = condition_rsa(foyer, persons, conjoint, declaration, False, p, o)
+        if code != 0:
+            return 0.0, code
     adultes = 2 if conjoint >= 0 and conjoint_compte_rsa(persons, conjoint, p, o) else 1
     for r in range(persons.shape[0]):
         moyennes[r] = 0.0
@@ -819,6 +831,10 @@ def ppa_exacte(foyer, persons, versees, sums, group, p, o, exclus, moyennes, tra
     start, declaration = group["ppa_first"], group["declaration"]
     mayotte = int(foyer["flags"]) & F_MAYOTTE != 0 and o.mayotte
     conjoint = conjoint_de(persons)
+    if trace is None and residence(persons[0], False, p, o):
+        # Whom not even the majoration would open the right to need not be computed, unless the steps are asked for.
+        if not activite(persons, sums, group, conjoint, True, mayotte, p, o):
+            return 0.0, 5
     code = 1
     for r in range(persons.shape[0]):
         moyennes[r] = 0.0
