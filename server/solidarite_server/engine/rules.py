@@ -1,8 +1,8 @@
 """The law as plain scalar functions, compiled by numba when it is there and interpreted otherwise.
 
 Amounts are float64 in cents; months are places in the window of `columns` (8 is the month of declaration). `p` holds
-parameters by reference month, `o` the options. Every function may leave steps in `trace`: an array of no row costs one
-comparison, so that the same code computes and explains.
+the parameters of a month, `tables` those of the three reference months then of the month of right (3), `o` the options.
+Every function may leave steps in `trace`, None when nobody asks for them: the same code computes and explains.
 """
 
 from __future__ import annotations
@@ -126,62 +126,62 @@ def arrondi(cents):
 
 
 @rule
-def base_du_foyer(base, mayotte, p, j):
+def base_du_foyer(base, mayotte, p):
     """CASF R262-1, CSS D843-1: amount for one person; in Mayotte a share of it, fixed to the cent (R542-6)."""
     if mayotte:
-        return arrondi(base * p[P.MAYOTTE_PART, j])
+        return arrondi(base * p[P.MAYOTTE_PART])
     return base
 
 
 @rule
-def echelle(adultes, a_charge, mayotte, p, j):
+def echelle(adultes, a_charge, mayotte, p):
     """CASF R262-1, CSS D843-1: coefficient of the household on the amount for one person. Mayotte: R542-6."""
     autres = adultes + a_charge - 1
     if autres == 0:
         return 1.0
     if mayotte:
         hausses = max(0, a_charge - 3)
-        hausse = p[P.MAYOTTE_QUATRIEME, j]
+        hausse = p[P.MAYOTTE_QUATRIEME]
     else:
         hausses = max(0, a_charge - 2)
-        hausse = p[P.TROISIEME_ENFANT, j]
-    return 1.0 + p[P.DEUXIEME, j] + (autres - 1 - hausses) * p[P.SUPPLEMENTAIRE, j] + hausses * hausse
+        hausse = p[P.TROISIEME_ENFANT]
+    return 1.0 + p[P.DEUXIEME] + (autres - 1 - hausses) * p[P.SUPPLEMENTAIRE] + hausses * hausse
 
 
 @rule
-def echelle_majoree(a_charge, p, j):
+def echelle_majoree(a_charge, p):
     """CASF L262-9, CSS D843-1: coefficient of a person alone with children or pregnant."""
-    return p[P.ISOLEMENT_BASE, j] + p[P.ISOLEMENT_ENFANT, j] * a_charge
+    return p[P.ISOLEMENT_BASE] + p[P.ISOLEMENT_ENFANT] * a_charge
 
 
 @rule
-def forfait_logement(personnes, plein, aide, base, p, j):
+def forfait_logement(personnes, plein, aide, base, p):
     """CASF R262-9 and R262-10, CSS R844-3: flat amount for housing, within the aid received unless housed in full."""
     if personnes <= 1:
-        forfait = p[P.FORFAIT_1, j] * base
+        forfait = p[P.FORFAIT_1] * base
     elif personnes == 2:
-        forfait = p[P.FORFAIT_2, j] * base * (1.0 + p[P.DEUXIEME, j])
+        forfait = p[P.FORFAIT_2] * base * (1.0 + p[P.DEUXIEME])
     else:
-        forfait = p[P.FORFAIT_3, j] * base * (1.0 + p[P.DEUXIEME, j] + p[P.SUPPLEMENTAIRE, j])
+        forfait = p[P.FORFAIT_3] * base * (1.0 + p[P.DEUXIEME] + p[P.SUPPLEMENTAIRE])
     if plein:
         return forfait
     return min(forfait, aide)
 
 
 @rule
-def smic_horaire(mayotte, p, j):
+def smic_horaire(mayotte, p):
     """Code du travail L3231-2: gross hourly SMIC; Mayotte has its own (R542-6, décret 2016-864)."""
-    return p[P.MAYOTTE_SMIC, j] if mayotte else p[P.SMIC, j]
+    return p[P.MAYOTTE_SMIC] if mayotte else p[P.SMIC]
 
 
 @rule
-def bonification(revenu, mayotte, p, j):
+def bonification(revenu, mayotte, p):
     """CSS D843-2: individual bonus, from 59 hourly SMIC to its maximum."""
-    bas, haut, maximum = p[P.BONUS_PLANCHER, j], p[P.BONUS_PLAFOND, j], p[P.BONUS_MAX, j]
-    smic = smic_horaire(mayotte, p, j)
+    bas, haut, maximum = p[P.BONUS_PLANCHER], p[P.BONUS_PLAFOND], p[P.BONUS_MAX]
+    smic = smic_horaire(mayotte, p)
     if mayotte:
-        bas, haut = p[P.MAYOTTE_PLANCHER, j], p[P.MAYOTTE_PLAFOND, j]
-        maximum = arrondi(p[P.BONUS_TAUX, j] * base_du_foyer(p[P.PPA_BASE, j], mayotte, p, j))
+        bas, haut = p[P.MAYOTTE_PLANCHER], p[P.MAYOTTE_PLAFOND]
+        maximum = arrondi(p[P.BONUS_TAUX] * base_du_foyer(p[P.PPA_BASE], mayotte, p))
     part = (revenu - bas * smic) / ((haut - bas) * smic)
     return maximum * min(1.0, max(0.0, part))
 
@@ -229,8 +229,8 @@ def maladie_professionnelle(lines, first, last, persons, line, declaration, k, p
     arret = persons[person]["arret"]
     month = declaration - 8 + k
     if not o.maladie_selon_versements:
-        return arret != 0 and arret <= month < arret + p[P.MOIS_MALADIE, 3]
-    if arret != 0 and arret >= month - p[P.MOIS_MALADIE, 3]:
+        return arret != 0 and arret <= month < arret + p[P.MOIS_MALADIE]
+    if arret != 0 and arret >= month - p[P.MOIS_MALADIE]:
         return True
     for i in range(first, last):
         if lines[i]["person"] == person and lines[i]["category"] == SALAIRE and lines[i]["mois"] == k:
@@ -273,7 +273,7 @@ def mois_lus(group, o):
 
 
 @rule
-def ranger_lignes(sums, versees, foyer, persons, lines, group, base, p, o):
+def ranger_lignes(sums, versees, foyer, persons, lines, group, base, tables, o):
     """Lay the lines of the household out: benefits by month, resources by person and month as each right counts them.
 
     CASF R262-6, R262-7 III, R262-11 and R262-13; CSS R844-1, R844-5, L842-4.
@@ -290,7 +290,7 @@ def ranger_lignes(sums, versees, foyer, persons, lines, group, base, p, o):
         line = lines[i]
         k = line["mois"]
         if line["category"] >= EPARGNE:
-            annuel(sums, persons, lines, first, last, line, debut, fin, foyer, group, p, o)
+            annuel(sums, persons, lines, first, last, line, debut, fin, foyer, group, tables, o)
         elif not debut <= k < fin:
             continue
         elif line["person"] < 0:
@@ -298,10 +298,10 @@ def ranger_lignes(sums, versees, foyer, persons, lines, group, base, p, o):
             if line["category"] <= ASPA:
                 versees[k, FAMILIALES - AF] += 1.0
         else:
-            sort = neutralisation(persons, lines, first, last, line, group["declaration"], p, o)
+            sort = neutralisation(persons, lines, first, last, line, group["declaration"], tables[3], o)
             ranger(sums, line["person"], k, line["category"], float(line["cents"]), sort, group["dons"] != 0, o)
             if TRAITEMENT[line["category"]] == MALADIE:
-                pro = maladie_professionnelle(lines, first, last, persons, line, group["declaration"], k, p, o)
+                pro = maladie_professionnelle(lines, first, last, persons, line, group["declaration"], k, tables[3], o)
                 kind = PPA_PROFESSIONNEL if pro else PPA_AUTRES
                 sums[line["person"], k, kind] += max(0.0, float(line["cents"]))
     for q in range(persons.shape[0]):
@@ -343,7 +343,7 @@ def ranger(sums, person, k, nature, cents, sort, dons, o):
 
 
 @rule
-def annuel(sums, persons, lines, first, last, line, debut, fin, foyer, group, p, o):
+def annuel(sums, persons, lines, first, last, line, debut, fin, foyer, group, tables, o):
     """A yearly fact by month: capital (CASF R132-1, CSS L842-4 5°), self-employment (R262-19, CSS R845-1, R845-2)."""
     category, person, k, cents = line["category"], line["person"], line["mois"], float(line["cents"])
     rsa_first, ppa_first = group["rsa_first"], group["ppa_first"]
@@ -360,7 +360,7 @@ def annuel(sums, persons, lines, first, last, line, debut, fin, foyer, group, p,
                 sums[person, j, PPA_AUTRES] += cents / 12.0
     elif category >= CA_VENTE:
         # The rate of the month of the turnover.
-        taux = 1.0 - p[P.ABATTEMENT_VENTE + category - CA_VENTE, min(2, max(0, k - ppa_first))]
+        taux = 1.0 - tables[min(2, max(0, k - ppa_first)), P.ABATTEMENT_VENTE + category - CA_VENTE]
         # One third of the quarter's turnover in each of its months.
         arretee = interrompue(persons[person], MICRO_ENTREPRISE) and not o.neutralisation_automatique
         for j in range(3):
@@ -381,15 +381,15 @@ def annuel(sums, persons, lines, first, last, line, debut, fin, foyer, group, p,
             if ppa and (k < 0 or k == j):
                 sums[person, j, PPA_PROFESSIONNEL] += cents / 12.0
     else:
-        taux = p[P.CAPITAL_EPARGNE, 3]
+        taux = tables[3, P.CAPITAL_EPARGNE]
         if category == BATI:
-            taux = p[P.CAPITAL_BATI, 3]
+            taux = tables[3, P.CAPITAL_BATI]
         elif category == TERRAIN:
-            taux = p[P.CAPITAL_TERRAIN, 3]
+            taux = tables[3, P.CAPITAL_TERRAIN]
         for j in range(debut, fin):
             if category == LIVRET_A and o.livret_a_a_son_taux:
                 # The rate of each reference month; other months of the window read the nearest one.
-                taux = p[P.LIVRET_TAUX, min(2, max(0, j - ppa_first))]
+                taux = tables[min(2, max(0, j - ppa_first)), P.LIVRET_TAUX]
             sums[person, j, RSA_AUTRES] += cents * taux / 12.0
 
 
@@ -437,7 +437,7 @@ def est_a_charge(person, declaration, k, p, o):
     if person["role"] < ENFANT or int(person["flags"]) & P_AUTONOME:
         return False
     age = age_mois(person, declaration, k, o)
-    if age >= 12 * p[P.AGE_A_CHARGE, 3]:
+    if age >= 12 * p[P.AGE_A_CHARGE]:
         return False
     if o.enfant_compte_a_la_naissance:
         return bit(person["present"], k)
@@ -452,7 +452,7 @@ def residence(person, majoree, p, o):
         return True
     if person["nationalite"] == 2:
         return flags & P_DROIT_UE != 0 or (o.majoration_ouvre_droit and majoree)
-    if person["titre_annees"] >= p[P.TITRE_ANNEES, 3] or flags & P_DISPENSE:
+    if person["titre_annees"] >= p[P.TITRE_ANNEES] or flags & P_DISPENSE:
         return True
     return majoree and flags & P_REGULIER != 0
 
@@ -480,19 +480,19 @@ def majoration(foyer, persons, conjoint, a_charge, benjamin, declaration, k, p, 
         return False
     month, debut = declaration - 8 + k, foyer["isolement_debut"]
     if o.isolement_dix_huit_mois:
-        fin = debut + p[P.OF_ISOLEMENT_DUREE, 3]
+        fin = debut + p[P.OF_ISOLEMENT_DUREE]
     else:
         # Twelve months from the claim; each month after the sixth takes one away.
-        fin = debut + min(float(foyer["isolement_demande"]), p[P.ISOLEMENT_DELAI, 3]) + p[P.ISOLEMENT_DUREE, 3]
-    return debut <= month < fin or benjamin < 12 * p[P.ISOLEMENT_AGE, 3]
+        fin = debut + min(float(foyer["isolement_demande"]), p[P.ISOLEMENT_DELAI]) + p[P.ISOLEMENT_DUREE]
+    return debut <= month < fin or benjamin < 12 * p[P.ISOLEMENT_AGE]
 
 
 @rule
-def coefficient(foyer, persons, conjoint, adultes, a_charge, benjamin, declaration, k, mayotte, p, j, o):
+def coefficient(foyer, persons, conjoint, adultes, a_charge, benjamin, declaration, k, mayotte, p, droit, o):
     """CASF R262-1 and L262-9: the scale of the household, majored when it is due and larger."""
-    total = echelle(adultes, a_charge, mayotte, p, j)
-    if majoration(foyer, persons, conjoint, a_charge, benjamin, declaration, k, p, o):
-        total = max(total, echelle_majoree(a_charge, p, j))
+    total = echelle(adultes, a_charge, mayotte, p)
+    if majoration(foyer, persons, conjoint, a_charge, benjamin, declaration, k, droit, o):
+        total = max(total, echelle_majoree(a_charge, p))
     return total
 
 
@@ -506,7 +506,7 @@ def cadet(persons, q, benjamin, declaration, k, o):
 
 @rule
 def compter_a_charge(
-    foyer, exclus, persons, sums, conjoint, adultes, declaration, k, first, mayotte, base, moyennes, p, o, j
+    foyer, exclus, persons, sums, conjoint, adultes, declaration, k, first, mayotte, base, moyennes, p, droit, o
 ):
     """CASF R262-3: dependants of a month; who earns as much as he or she brings is left out, in the dossier's order.
 
@@ -517,7 +517,7 @@ def compter_a_charge(
         exclus[q] = False
         if persons[q]["role"] < ENFANT:
             continue
-        if not est_a_charge(persons[q], declaration, k, p, o):
+        if not est_a_charge(persons[q], declaration, k, droit, o):
             # Not there, 25 or older, self-supporting: outside the household.
             exclus[q] = True
             continue
@@ -525,14 +525,14 @@ def compter_a_charge(
         if o.exclusion_exacte_a_charge:
             # Most dependants have no resources: what they bring need not be known.
             if moyennes[q] > 0:
-                sans = coefficient(foyer, persons, conjoint, adultes, n, benjamin, declaration, k, mayotte, p, j, o)
+                sans = coefficient(foyer, persons, conjoint, adultes, n, benjamin, declaration, k, mayotte, p, droit, o)
                 avec = coefficient(
-                    foyer, persons, conjoint, adultes, n + 1, plus_jeune, declaration, k, mayotte, p, j, o
+                    foyer, persons, conjoint, adultes, n + 1, plus_jeune, declaration, k, mayotte, p, droit, o
                 )
                 exclus[q] = moyennes[q] >= (avec - sans) * base - SLACK
         else:
             exclus[q] = exclu_au_forfait(
-                foyer, persons, sums, q, conjoint, plus_jeune, declaration, k, first, base, p, o
+                foyer, persons, sums, q, conjoint, plus_jeune, declaration, k, first, base, droit, o
             )
         if not exclus[q]:
             n += 1
@@ -543,13 +543,13 @@ def compter_a_charge(
 @rule
 def exclu_au_forfait(foyer, persons, sums, q, conjoint, benjamin, declaration, k, first, base, p, o):
     """Shortcut of OpenFisca for R262-3: 40 % of the base, 71.2 % for the only child who opens the majoration."""
-    limite = p[P.OF_ENFANT_PART, 3] * base
+    limite = p[P.OF_ENFANT_PART] * base
     candidats = 0
     for r in range(persons.shape[0]):
         if est_a_charge(persons[r], declaration, k, p, o):
             candidats += 1
     if candidats == 1 and majoration(foyer, persons, conjoint, 1, benjamin, declaration, k, p, o):
-        limite = (p[P.ISOLEMENT_BASE, 3] - 1.0 + p[P.ISOLEMENT_ENFANT, 3]) * base
+        limite = (p[P.ISOLEMENT_BASE] - 1.0 + p[P.ISOLEMENT_ENFANT]) * base
     decalage = 8 - first
     total = 0.0
     for m in range(max(0, k - decalage), max(0, k - decalage + 3)):
@@ -558,20 +558,20 @@ def exclu_au_forfait(foyer, persons, sums, q, conjoint, benjamin, declaration, k
 
 
 @rule
-def prestations(versees, persons, exclus, benjamin, majoree, mayotte, k, p, o, j):
+def prestations(versees, persons, exclus, benjamin, majoree, mayotte, k, p, o):
     """CASF R262-10-1 and R262-11, CSS R844-4 and R844-5: family benefits counted in the month they are received."""
     if du_mois(versees, FAMILIALES, k) == 0:
         return 0.0
-    bmaf = p[P.BMAF, j]
+    bmaf = p[P.BMAF]
     # Paid net of CRDS (doubt D9); the Aspa bears none.
-    brut = 1.0 / (1.0 - p[P.CRDS, j]) if o.prestations_brutes else 1.0
+    brut = 1.0 / (1.0 - p[P.CRDS]) if o.prestations_brutes else 1.0
     total = (du_mois(versees, AF, k) + du_mois(versees, PREPARE, k)) * brut
     total += du_mois(versees, ASPA, k)
     ordinaire, hausse = du_mois(versees, CF, k) * brut, du_mois(versees, CF_MAJORATION, k) * brut
     if o.cf_majoration_exclue:
         hausse = 0.0
     elif not mayotte:
-        hausse = min(hausse, max(0.0, p[P.CF_MAJORE, j] * bmaf - ordinaire))
+        hausse = min(hausse, max(0.0, p[P.CF_MAJORE] * bmaf - ordinaire))
     total += ordinaire + hausse
     asf = du_mois(versees, ASF, k) * brut
     if not mayotte:
@@ -579,11 +579,11 @@ def prestations(versees, persons, exclus, benjamin, majoree, mayotte, k, p, o, j
         for q in range(persons.shape[0]):
             if persons[q]["asf"] > 0 and (o.asf_toujours_un_parent or not exclus[q]):
                 deux = persons[q]["asf"] == ASF_DEUX_PARENTS and not o.asf_toujours_un_parent
-                plafond += (p[P.ASF_DEUX, j] if deux else p[P.ASF_UN, j]) * bmaf
+                plafond += (p[P.ASF_DEUX] if deux else p[P.ASF_UN]) * bmaf
         asf = min(asf, plafond)
     total += asf
     paje = du_mois(versees, PAJE, k) * brut
-    if o.paje_exclusions and (benjamin == 0 or (majoree and benjamin <= p[P.PAJE_MOIS, 3])):
+    if o.paje_exclusions and (benjamin == 0 or (majoree and benjamin <= p[P.PAJE_MOIS])):
         paje = 0.0
     return total + paje
 
@@ -603,9 +603,9 @@ def conjoint_compte_rsa(persons, conjoint, p, o):
 def assez_age(person, declaration, p, o):
     """CASF L262-4 1°, L262-7-1: 25 years at the examination, or 18 after two years of work in the last three."""
     age = annees_au_premier(person, declaration)
-    if age >= p[P.RSA_AGE, 3]:
+    if age >= p[P.RSA_AGE]:
         return True
-    return person["heures"] >= p[P.JEUNE_HEURES, 3] and age >= p[P.JEUNE_AGE, 3] + (
+    return person["heures"] >= p[P.JEUNE_HEURES] and age >= p[P.JEUNE_AGE] + (
         1 if o.jeune_actif_apres_dix_huit_ans else 0
     )
 
@@ -670,7 +670,7 @@ def rsa_exact(foyer, persons, versees, sums, group, p, o, exclus, moyennes, trac
     """
     start, declaration = group["rsa_first"], group["declaration"]
     mayotte = int(foyer["flags"]) & F_MAYOTTE != 0 and o.mayotte
-    base = base_du_foyer(p[P.RSA_BASE, 3], mayotte, p, 3)
+    base = base_du_foyer(p[P.RSA_BASE], mayotte, p)
     conjoint = conjoint_de(persons)
     if trace is None and int(foyer["isole"]) == 0:
         # Without the majoration the conditions do not depend on the months.
@@ -688,20 +688,20 @@ def rsa_exact(foyer, persons, versees, sums, group, p, o, exclus, moyennes, trac
         k = start + j
         c = k if o.composition_mensuelle else 8
         a_charge, benjamin = compter_a_charge(
-            foyer, exclus[j], persons, sums, conjoint, adultes, declaration, c, start, mayotte, base, moyennes, p, o, 3
+            foyer, exclus[j], persons, sums, conjoint, adultes, declaration, c, start, mayotte, base, moyennes, p, p, o
         )
         majoree = majoration(foyer, persons, conjoint, a_charge, benjamin, declaration, c, p, o)
-        forfait = echelle(adultes, a_charge, mayotte, p, 3) * base
+        forfait = echelle(adultes, a_charge, mayotte, p) * base
         note(trace, S_MONTANT_FORFAITAIRE, k, -1, forfait / 3.0)
         if majoree:
-            plus = max(0.0, echelle_majoree(a_charge, p, 3) * base - forfait)
+            plus = max(0.0, echelle_majoree(a_charge, p) * base - forfait)
             note(trace, S_MAJORATION, k, -1, plus / 3.0)
             forfait += plus
         tetes = max(1, adultes + a_charge - int(du_mois(versees, NON_COMPTEES, c)))
         aide = du_mois(versees, AIDE_LOGEMENT, c)
-        logement = forfait_logement(tetes, bit(foyer["logement_plein"], c), aide, base, p, 3)
+        logement = forfait_logement(tetes, bit(foyer["logement_plein"], c), aide, base, p)
         note(trace, S_FORFAIT_LOGEMENT, k, -1, -logement / 3.0)
-        familiales = prestations(versees, persons, exclus[j], benjamin, majoree, mayotte, c, p, o, 3)
+        familiales = prestations(versees, persons, exclus[j], benjamin, majoree, mayotte, c, p, o)
         note(trace, S_PRESTATIONS, k, -1, -familiales / 3.0)
         mois = forfait - logement - familiales
         if o.plancher_mensuel_rsa:
@@ -718,7 +718,7 @@ def rsa_exact(foyer, persons, versees, sums, group, p, o, exclus, moyennes, trac
     if code == 0:
         if total <= SLACK:
             code = 20
-        elif total < p[P.RSA_SEUIL, 3] - SLACK:
+        elif total < p[P.RSA_SEUIL] - SLACK:
             code = 21
     if code != 0:
         note(trace, S_PLANCHER if code == 20 else (S_SEUIL if code == 21 else S_NON_OUVERT), -1, -1, -total)
@@ -760,13 +760,13 @@ def ressources_rsa(foyer, persons, sums, exclus, moyennes, conjoint, start, base
 
 
 @rule
-def professionnels(sums, r, k, mayotte, p, j, o):
+def professionnels(sums, r, k, mayotte, p, o):
     """CSS R844-1, L842-8 and D843-4: work income of a person in a month; AAH counts from 29 hourly SMIC on."""
     revenu = sums[r, k, PPA_PAIE] + sums[r, k, PPA_PROFESSIONNEL]
     if (
         o.aah_professionnelle
         and sums[r, k, PPA_AAH] > 0
-        and revenu >= p[P.AAH_HEURES, j] * smic_horaire(mayotte, p, j) - SLACK
+        and revenu >= p[P.AAH_HEURES] * smic_horaire(mayotte, p) - SLACK
     ):
         revenu += sums[r, k, PPA_AAH]
     return revenu
@@ -775,13 +775,13 @@ def professionnels(sums, r, k, mayotte, p, j, o):
 @rule
 def majeur(persons, conjoint, month, p):
     """CSS L842-2 1°: an adult of 18 on the first day of a month."""
-    if annees_au_premier(persons[0], month) >= p[P.PPA_AGE, 3]:
+    if annees_au_premier(persons[0], month) >= p[P.PPA_AGE]:
         return True
-    return conjoint >= 0 and annees_au_premier(persons[conjoint], month) >= p[P.PPA_AGE, 3]
+    return conjoint >= 0 and annees_au_premier(persons[conjoint], month) >= p[P.PPA_AGE]
 
 
 @rule
-def activite(persons, sums, group, conjoint, majoree, mayotte, p, o):
+def activite(persons, sums, group, conjoint, majoree, mayotte, tables, o):
     """CSS L842-1, L842-2: an adult at work, and a student, trainee or apprentice above 55 % of the SMIC each month."""
     if majoree and o.majoration_ouvre_droit:
         return True
@@ -790,17 +790,17 @@ def activite(persons, sums, group, conjoint, majoree, mayotte, p, o):
         if r != 0 and r != conjoint:
             continue
         flags = int(persons[r]["flags"])
-        if annees_au_premier(persons[r], group["declaration"]) < p[P.PPA_AGE, 3] or flags & P_DETACHE:
+        if annees_au_premier(persons[r], group["declaration"]) < tables[3, P.PPA_AGE] or flags & P_DETACHE:
             continue
         total, chaque = 0.0, True
         for j in range(3):
-            colonne = 3 if o.activite_sur_trois_derniers_mois else j
-            revenu = professionnels(sums, r, start + j, mayotte, p, j, o)
-            heures = p[P.ETUDIANT_PART, colonne] * p[P.ETUDIANT_HEURES, colonne]
+            revenu = professionnels(sums, r, start + j, mayotte, tables[j], o)
+            p = tables[3 if o.activite_sur_trois_derniers_mois else j]
+            heures = p[P.ETUDIANT_PART] * p[P.ETUDIANT_HEURES]
             if mayotte:
-                heures = p[P.MAYOTTE_ETUDIANT, colonne]
+                heures = p[P.MAYOTTE_ETUDIANT]
             total += revenu
-            if revenu <= heures * smic_horaire(mayotte, p, colonne) + SLACK:
+            if revenu <= heures * smic_horaire(mayotte, p) + SLACK:
                 chaque = False
         if chaque or (total > 0 and (majoree or flags & (P_ETUDIANT | P_APPRENTI | P_STAGIAIRE) == 0)):
             return True
@@ -808,32 +808,33 @@ def activite(persons, sums, group, conjoint, majoree, mayotte, p, o):
 
 
 @rule
-def conjoint_compte_ppa(persons, sums, conjoint, start, mayotte, p, o):
+def conjoint_compte_ppa(persons, sums, conjoint, start, mayotte, tables, o):
     """CSS L842-2: the partner counts when resident, and not on leave unless at work in the quarter."""
     if o.residence_d_un_seul:
         return True
-    if not residence(persons[conjoint], False, p, o):
+    if not residence(persons[conjoint], False, tables[3], o):
         return False
     if int(persons[conjoint]["flags"]) & P_CONGE == 0:
         return True
     travail = 0.0
     for j in range(3):
-        travail += professionnels(sums, conjoint, start + j, mayotte, p, j, o)
+        travail += professionnels(sums, conjoint, start + j, mayotte, tables[j], o)
     return travail > 0
 
 
 @rule
-def ppa_exacte(foyer, persons, versees, sums, group, p, o, exclus, moyennes, trace):
+def ppa_exacte(foyer, persons, versees, sums, group, tables, o, exclus, moyennes, trace):
     """CSS L842-3 and R843-1: prime d'activité of the month of right before rounding, cents.
 
     Mean of three monthly primes, everything read month by month. Returns (cents, code) as `rsa_exact`.
     """
+    droit = tables[3]
     start, declaration = group["ppa_first"], group["declaration"]
     mayotte = int(foyer["flags"]) & F_MAYOTTE != 0 and o.mayotte
     conjoint = conjoint_de(persons)
-    if trace is None and residence(persons[0], False, p, o):
+    if trace is None and residence(persons[0], False, droit, o):
         # Whom not even the majoration would open the right to need not be computed, unless the steps are asked for.
-        if not activite(persons, sums, group, conjoint, True, mayotte, p, o):
+        if not activite(persons, sums, group, conjoint, True, mayotte, tables, o):
             return 0.0, 5
     code = 1
     for r in range(persons.shape[0]):
@@ -842,47 +843,63 @@ def ppa_exacte(foyer, persons, versees, sums, group, p, o, exclus, moyennes, tra
             moyennes[r] += (
                 sums[r, k, PPA_PAIE] + sums[r, k, PPA_PROFESSIONNEL] + sums[r, k, PPA_AAH] + sums[r, k, PPA_AUTRES]
             ) / 3.0
+    adultes = 1
+    if conjoint >= 0 and conjoint_compte_ppa(persons, sums, conjoint, start, mayotte, tables, o):
+        adultes = 2
     total, majoree = 0.0, False
     for j in range(3):
-        k = start + j
-        base = base_du_foyer(p[P.PPA_BASE, j], mayotte, p, j)
-        adultes = 2 if conjoint >= 0 and conjoint_compte_ppa(persons, sums, conjoint, start, mayotte, p, o) else 1
-        seuil = base if o.exclusion_exacte_a_charge else p[P.RSA_BASE, j]
+        k, p = start + j, tables[j]
+        base = base_du_foyer(p[P.PPA_BASE], mayotte, p)
+        seuil = base if o.exclusion_exacte_a_charge else p[P.RSA_BASE]
         a_charge, benjamin = compter_a_charge(
-            foyer, exclus[j], persons, sums, conjoint, adultes, declaration, k, start, mayotte, seuil, moyennes, p, o, j
+            foyer,
+            exclus[j],
+            persons,
+            sums,
+            conjoint,
+            adultes,
+            declaration,
+            k,
+            start,
+            mayotte,
+            seuil,
+            moyennes,
+            p,
+            droit,
+            o,
         )
-        majoree = majoration(foyer, persons, conjoint, a_charge, benjamin, declaration, k, p, o)
-        sejour = residence(persons[0], majoree, p, o) or (
-            o.residence_d_un_seul and conjoint >= 0 and residence(persons[conjoint], False, p, o)
+        majoree = majoration(foyer, persons, conjoint, a_charge, benjamin, declaration, k, droit, o)
+        sejour = residence(persons[0], majoree, droit, o) or (
+            o.residence_d_un_seul and conjoint >= 0 and residence(persons[conjoint], False, droit, o)
         )
         # One condition for the quarter, read at its last month; month by month for OpenFisca.
         code = 0 if sejour or (o.age_ppa_par_mois and code == 0) else 1
-        ouvert = not o.age_ppa_par_mois or (sejour and majeur(persons, conjoint, declaration - 8 + k, p))
-        forfait = echelle(adultes, a_charge, mayotte, p, j) * base
+        ouvert = not o.age_ppa_par_mois or (sejour and majeur(persons, conjoint, declaration - 8 + k, droit))
+        forfait = echelle(adultes, a_charge, mayotte, p) * base
         note(trace, S_MONTANT_FORFAITAIRE, k, -1, forfait / 3.0)
         if majoree:
-            plus = max(0.0, echelle_majoree(a_charge, p, j) * base - forfait)
+            plus = max(0.0, echelle_majoree(a_charge, p) * base - forfait)
             note(trace, S_MAJORATION, k, -1, plus / 3.0)
             forfait += plus
         tetes = max(1, adultes + a_charge - int(du_mois(versees, NON_COMPTEES, k)))
         aide = du_mois(versees, AIDE_LOGEMENT, k)
-        logement = forfait_logement(tetes, bit(foyer["logement_plein"], k), aide, base, p, j)
-        familiales = prestations(versees, persons, exclus[j], benjamin, majoree, mayotte, k, p, o, j)
+        logement = forfait_logement(tetes, bit(foyer["logement_plein"], k), aide, base, p)
+        familiales = prestations(versees, persons, exclus[j], benjamin, majoree, mayotte, k, p, o)
         travail = autres = bonus = 0.0
         for r in range(persons.shape[0]):
             if hors_foyer(persons, conjoint, exclus[j], r) and not (
                 not o.exclusion_exacte_a_charge and persons[r]["role"] >= ENFANT
             ):
                 continue
-            revenu = professionnels(sums, r, k, mayotte, p, j, o)
+            revenu = professionnels(sums, r, k, mayotte, p, o)
             recu = sums[r, k, PPA_PAIE] + sums[r, k, PPA_PROFESSIONNEL] + sums[r, k, PPA_AAH] + sums[r, k, PPA_AUTRES]
             autres += recu - revenu
             travail += revenu
             if recu != 0:
                 note(trace, S_RESSOURCES_PERSONNE, k, r, -recu / 3.0)
             if revenu > 0:
-                note(trace, S_PENTE, k, r, p[P.PENTE, j] * revenu / 3.0)
-                prime_individuelle = bonification(revenu, mayotte, p, j)
+                note(trace, S_PENTE, k, r, p[P.PENTE] * revenu / 3.0)
+                prime_individuelle = bonification(revenu, mayotte, p)
                 if prime_individuelle > 0:
                     note(trace, S_BONIFICATION, k, r, prime_individuelle / 3.0)
                 bonus += prime_individuelle
@@ -891,7 +908,7 @@ def ppa_exacte(foyer, persons, versees, sums, group, p, o, exclus, moyennes, tra
         note(trace, S_PRESTATIONS, k, -1, -familiales / 3.0)
         note(trace, S_FORFAIT_LOGEMENT, k, -1, -logement / 3.0)
         note(trace, S_RESSOURCES_REPUTEES, k, -1, (recues - ressources) / 3.0)
-        mois = forfait + p[P.PENTE, j] * travail + bonus - ressources
+        mois = forfait + p[P.PENTE] * travail + bonus - ressources
         if mois < 0:
             note(trace, S_PLANCHER, k, -1, -mois / 3.0)
             mois = 0.0
@@ -904,16 +921,16 @@ def ppa_exacte(foyer, persons, versees, sums, group, p, o, exclus, moyennes, tra
         sums,
         group,
         conjoint,
-        majoree_activite(foyer, persons, sums, group, conjoint, majoree, exclus, moyennes, p, o),
+        majoree_activite(foyer, persons, sums, group, conjoint, majoree, exclus, moyennes, droit, o),
         mayotte,
-        p,
+        tables,
         o,
     ):
         code = 5
     if code == 0:
         if total <= SLACK:
             code = 20
-        elif total < p[P.PPA_SEUIL, 3] - SLACK:
+        elif total < droit[P.PPA_SEUIL] - SLACK:
             code = 21
     if code != 0:
         note(trace, S_PLANCHER if code == 20 else (S_SEUIL if code == 21 else S_NON_OUVERT), -1, -1, -total)
@@ -922,15 +939,29 @@ def ppa_exacte(foyer, persons, versees, sums, group, p, o, exclus, moyennes, tra
 
 
 @rule
-def majoree_activite(foyer, persons, sums, group, conjoint, majoree, exclus, moyennes, p, o):
+def majoree_activite(foyer, persons, sums, group, conjoint, majoree, exclus, moyennes, droit, o):
     """Whether the majoration waives the condition on work: that of the last reference month, or of M for OpenFisca."""
     if not o.activite_sur_trois_derniers_mois:
         return majoree
-    declaration, base = group["declaration"], p[P.RSA_BASE, 3]
+    declaration, base = group["declaration"], droit[P.RSA_BASE]
     a_charge, benjamin = compter_a_charge(
-        foyer, exclus[2], persons, sums, conjoint, 1, declaration, 8, group["ppa_first"], False, base, moyennes, p, o, 3
+        foyer,
+        exclus[2],
+        persons,
+        sums,
+        conjoint,
+        1,
+        declaration,
+        8,
+        group["ppa_first"],
+        False,
+        base,
+        moyennes,
+        droit,
+        droit,
+        o,
     )
-    return majoration(foyer, persons, conjoint, a_charge, benjamin, declaration, 8, p, o)
+    return majoration(foyer, persons, conjoint, a_charge, benjamin, declaration, 8, droit, o)
 
 
 @entry
@@ -942,7 +973,7 @@ def calculer(foyers, all_persons, lines, groups, rsa_p, ppa_p, o, sums, versees,
         g = foyer["group"]
         group = groups[g]
         mayotte = int(foyer["flags"]) & F_MAYOTTE != 0 and o.mayotte
-        base = base_du_foyer(rsa_p[g, P.RSA_BASE, 3], mayotte, rsa_p[g], 3)
+        base = base_du_foyer(rsa_p[g, P.RSA_BASE], mayotte, rsa_p[g])
         ranger_lignes(sums, versees, foyer, persons, lines, group, base, ppa_p[g], o)
         note(trace, S_DEBUT_RSA, -1, -1, 0.0)
         rsa, code = rsa_exact(foyer, persons, versees, sums, group, rsa_p[g], o, exclus, moyennes, trace)
