@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the server's verbs to the command."""
-    from solidarite_server import cli_audit, cli_auth, cli_campaign, cli_simulate
+    from solidarite_server import cli_audit, cli_auth, cli_campaign, cli_personal, cli_simulate
     from solidarite_server.cli_compute import compute
     from solidarite_server.cli_demo import demo
     from solidarite_server.cli_gateway import gateway
@@ -43,6 +43,7 @@ def register(app: typer.Typer) -> None:
     cli_simulate.register(app)
     cli_auth.register(app)
     cli_audit.register(app)
+    cli_personal.register(app)
 
 
 _LATEST = Month(2026, 11)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from solidarite_server.cli_store import KeyFile, StoreUrl, opened_store
+from solidarite_server.cli_store import KeyFile, StoreUrl, ask_nir, opened_store
 
 if TYPE_CHECKING:
     from solidarite_server.ports import AuditAnchor, StoredAuditLine
@@ -39,7 +39,7 @@ def show(
 ) -> int:
     """Montrer les dernières lignes de la trace."""
     with opened_store(store, key_file) as opened:
-        subject = opened.trace(_ask_nir()) if person else dossier
+        subject = opened.trace(ask_nir()) if person else dossier
         found = deque(
             (
                 line
@@ -83,15 +83,6 @@ def anchor(
         end = opened.store.audit_anchor()
     typer.echo(json_module.dumps({"line": end.number, "hash": end.hash.hex()}))
     return 0
-
-
-def _ask_nir() -> str:
-    from solidarite_server.domain.nir import is_valid_nir
-
-    nir: str = typer.prompt("NIR", hide_input=True)
-    if not is_valid_nir(nir):
-        raise typer.BadParameter("un NIR compte 13 caractères (Corse : 2A ou 2B)")
-    return nir
 
 
 def _read_anchor(path: Path) -> AuditAnchor:

@@ -73,6 +73,16 @@ def opened_store(url: str, key_file: Path | None) -> Iterator[OpenedStore]:
         store.close()
 
 
+def ask_nir() -> str:
+    """A NIR typed without being shown: on a command line it would stay in the shell's history."""
+    from solidarite_server.domain.nir import is_valid_nir
+
+    nir: str = typer.prompt("NIR", hide_input=True)
+    if not is_valid_nir(nir):
+        raise typer.BadParameter("un NIR compte 13 caractères (Corse : 2A ou 2B)")
+    return nir
+
+
 def _refused(text: str) -> typer.Exit:
     typer.echo(f"Erreur : {text}", err=True)
     return typer.Exit(1)

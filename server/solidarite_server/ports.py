@@ -295,7 +295,67 @@ class Volume:
     """Sorted runs not yet merged; 0 for a store that has none."""
 
 
-class Store(RecordStore, FoyerStore, DeclarationStore, CampaignStore, AuditLog, Protocol):
+class PersonalData(Protocol):
+    """What is done for the persons held: the only changes and removals of a store."""
+
+    def renew_pseudonyms(self, version: int) -> int:
+        """Wrap every person anew under a version of the keys, all at once; the number of records."""
+        ...
+
+    def pseudonym_version(self) -> int:
+        """The version of the keys that persons are wrapped under."""
+        ...
+
+    def dossiers_of(self, person: bytes) -> list[str]:
+        """The dossiers of which a version names that person."""
+        ...
+
+    def foyer_versions(self, numero_allocataire: str) -> list[StoredFoyer]:
+        """Every version of a dossier, oldest first."""
+        ...
+
+    def declared_months(self, numero_allocataire: str) -> list[Month]:
+        """The months of which a dossier has a declaration."""
+        ...
+
+    def campaign_rows_of(self, numero_allocataire: str) -> list[tuple[str, CampaignRow]]:
+        """What campaigns computed for a dossier, by campaign."""
+        ...
+
+    def erase_records(self, person: bytes) -> int:
+        """Remove every record of a person; their number."""
+        ...
+
+    def erase_dossier(self, numero_allocataire: str) -> None:
+        """Remove a dossier with all its versions, its declarations and its results."""
+        ...
+
+    def replace_versions(self, numero_allocataire: str, versions: Sequence[StoredFoyer]) -> None:
+        """Write other contents in the place of versions of a dossier, which keep their instants."""
+        ...
+
+    def purge_records(self, before_day: int) -> int:
+        """Remove the records paid before a day (since 1970-01-01); their number."""
+        ...
+
+    def purge_declarations(self, before_us: int, before_month: Month) -> int:
+        """Remove the declarations whose last event is older than an instant, and the results of campaigns of earlier
+        months; the number of events.
+        """
+        ...
+
+    def purge_dossiers(self, before_us: int) -> int:
+        """Remove the versions replaced before an instant, and the dossiers untouched since then without a declaration;
+        the number of versions.
+        """
+        ...
+
+    def purge_audit(self, before_us: int) -> int:
+        """Remove the audit lines older than an instant; their number. The chain goes on from the first one kept."""
+        ...
+
+
+class Store(RecordStore, FoyerStore, DeclarationStore, CampaignStore, AuditLog, PersonalData, Protocol):
     """One place that keeps everything; safe for several threads and processes."""
 
     def check(self) -> list[str]:

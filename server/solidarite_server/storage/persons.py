@@ -40,16 +40,17 @@ class Persons:
             return
         if not fingerprint:
             is_new = not commits and not any(session.rows(f"SELECT 1 FROM {name} LIMIT 1") for name in _HOLDING)  # noqa: S608
-            self.put_version(session, self._keys, self._keys.newest if is_new else version)
+            self.put_version(session, self._keys.newest if is_new else version)
             if is_new:
                 audit.begin(session, self._keys.audit_key)
         elif fingerprint != self._keys.knowing(version).fingerprint(version):
             raise KeyFileError("Ce fichier de clés n'est pas celui de ce magasin : restaurez le sien.")
 
-    def put_version(self, session: Session, keys: Keyring, version: int) -> None:
+    def put_version(self, session: Session, version: int) -> None:
         """Write which version is in force."""
         session.run(
-            "UPDATE head SET pseudonym_version = ?, pseudonym_fingerprint = ?", (version, keys.fingerprint(version))
+            "UPDATE head SET pseudonym_version = ?, pseudonym_fingerprint = ?",
+            (version, self._known(version).fingerprint(version)),
         )
 
     def version(self, session: Session) -> int:

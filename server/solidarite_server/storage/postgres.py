@@ -8,7 +8,7 @@ the order of commits is one, everywhere. A connection lost gives StoreUnavailabl
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -52,6 +52,9 @@ _COPY_ROW = np.dtype(
     ]
 )
 """A row of PostgreSQL's binary COPY: the number of fields, then each one after its length."""
+
+
+_DAY_AT = dict(CONTENT_DTYPE.fields or {})["date_versement"][1]
 
 
 class _PostgresSession:
@@ -142,6 +145,31 @@ class PostgresStore(SqlStore):
             " WHERE person = ANY(?) AND known_at_us <= ?"
         )
         return session.rows(query, (list(persons), horizon)) if persons else []
+
+    # Persons
+
+    def _rename_records(self, session: Session, change: Callable[[bytes], bytes]) -> int:
+        session.run("SET LOCAL enable_hashjoin = on")
+        session.run("CREATE TEMP TABLE renamed (old BYTEA PRIMARY KEY, new BYTEA NOT NULL) ON COMMIT DROP")
+        persons = [row[0] for row in session.rows("SELECT DISTINCT person FROM record")]
+        names = change(b"".join(persons))
+        pairs = [(old, names[16 * place : 16 * place + 16]) for place, old in enumerate(persons)]
+        session.many("INSERT INTO renamed VALUES (?, ?)", pairs)
+        return session.run("UPDATE record SET person = renamed.new FROM renamed WHERE record.person = renamed.old")
+
+    def _remove_person(self, session: Session, person: bytes) -> int:
+        return session.run("DELETE FROM record WHERE person = ?", (person,))
+
+    def _remove_paid_before(self, session: Session, day: int) -> int:
+        # The second number of a content, little-endian (record_columns.CONTENT_DTYPE).
+        at = " + ".join(f"(get_byte(content, {_DAY_AT + place}) << {8 * place})" for place in range(4))
+        return session.run(f"DELETE FROM record WHERE ({at}) < ?", (day,))  # noqa: S608
+
+    def _holds(self, column: str) -> str:
+        return f"position(? IN {column}) > 0"
+
+    def _wipe(self) -> None:
+        """PostgreSQL overwrites what is gone when it vacuums, in its own time."""
 
     # Connections
 

@@ -34,6 +34,7 @@ from solidarite_server.ports import (
 from solidarite_server.record_columns import record_from
 from solidarite_server.services.keyring import Keyring
 from solidarite_server.storage import audit
+from solidarite_server.storage.personal import PersonalDataSql
 from solidarite_server.storage.persons import PERSON_BYTES, Persons
 from solidarite_server.storage.versions import Version, documents_of, told
 
@@ -70,7 +71,7 @@ class Commit(NamedTuple):
     """Version of the keys that persons are wrapped under."""
 
 
-class SqlStore(ABC):
+class SqlStore(PersonalDataSql, ABC):
     """Implements `ports.Store` but for connections and the bulk of records."""
 
     def __init__(self, keys: Keyring | None) -> None:

@@ -13,7 +13,7 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,6 +24,7 @@ from solidarite_server.domain.errors import StoreUnavailable
 from solidarite_server.ports import Batch, BatchOutcome, Clock, Volume
 from solidarite_server.record_columns import RECORD_DTYPE, contents_of
 from solidarite_server.services.keyring import KeyFileError, Keyring
+from solidarite_server.storage import rewriting
 from solidarite_server.storage.merging import FAN_IN, Merging, purge
 from solidarite_server.storage.migrate import migrate
 from solidarite_server.storage.runs import CONTENT_BYTES, RUN_ROW, RunRows, Runs
@@ -101,6 +102,8 @@ class SqliteStore(SqlStore):
         try:
             self._writer = self._connect()
             self._writer.run(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            # What is removed from the tables is overwritten: they change little, and it may be a person's.
+            self._writer.run("PRAGMA secure_delete = ON")
             with self._begun(self._writer):
                 migrate(self._writer, "sqlite")
                 self._persons.adopt(self._writer)
@@ -249,6 +252,25 @@ class SqliteStore(SqlStore):
 
     def _versions_of(self, session: Session, persons: Sequence[bytes], horizon: int) -> list[Row]:
         return self._runs.of_persons(session, persons, horizon)
+
+    # Persons
+
+    def _rename_records(self, session: Session, change: Callable[[bytes], bytes]) -> int:
+        return rewriting.rename(session, self._runs, change)
+
+    def _remove_person(self, session: Session, person: bytes) -> int:
+        return rewriting.remove_person(session, self._runs, person)
+
+    def _remove_paid_before(self, session: Session, day: int) -> int:
+        return rewriting.remove_paid_before(session, self._runs, day)
+
+    def _holds(self, column: str) -> str:
+        return f"instr({column}, ?) > 0"
+
+    def _wipe(self) -> None:
+        # The log still holds what was removed, until it is written back.
+        with self._write_lock:
+            self._writer.rows("PRAGMA wal_checkpoint(TRUNCATE)")
 
     # Connections
 
