@@ -1,0 +1,71 @@
+"""What the processes of a run cost, second by second."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+
+import psutil
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A group of processes at one instant."""
+
+    at: float
+    """Seconds since 1970."""
+    cpu_cores: float
+    """Processor time since the sample before, in cores: 1.5 is one and a half."""
+    memory_mib: float
+    """Resident memory, pages shared between processes counted in each."""
+
+
+class Watch:
+    """Samples groups of processes, each with its descendants, every second."""
+
+    def __init__(self, groups: dict[str, int]) -> None:
+        self._groups = groups
+        self.samples: dict[str, list[Sample]] = {name: [] for name in groups}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        before = {name: _usage(root) for name, root in self._groups.items()}
+        at = time.time()
+        while not self._stop.wait(1):
+            now = time.time()
+            for name, root in self._groups.items():
+                usage = _usage(root)
+                known = before[name]
+                # A process that ended takes its time with it: what the others spent still counts.
+                spent = sum(seconds - known.get(pid, (0.0, 0))[0] for pid, (seconds, _) in usage.items())
+                memory = sum(rss for _, rss in usage.values()) / 2**20
+                self.samples[name].append(Sample(now, spent / (now - at), memory))
+                before[name] = usage
+            at = now
+
+
+def _usage(root: int) -> dict[int, tuple[float, int]]:
+    """Processor seconds and resident bytes, by process."""
+    found = {}
+    try:
+        process = psutil.Process(root)
+        family = [process, *process.children(recursive=True)]
+    except psutil.Error:
+        return {}
+    for member in family:
+        try:
+            times = member.cpu_times()
+            found[member.pid] = (times.user + times.system, member.memory_info().rss)
+        except psutil.Error:
+            continue
+    return found
