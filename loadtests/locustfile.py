@@ -31,6 +31,7 @@ KINDS = (PayrollSource, FrontEnd, Consultation, Agent, Analyst, Operator)
 __all__ = ["Agent", "Analyst", "Consultation", "FrontEnd", "Operator", "PayrollSource", "ShapeOfTheDay"]
 
 locust.runners.WORKER_REPORT_INTERVAL = 1.0
+_START_SECONDS = 60.0
 _DRAIN_SECONDS = GrpcUser.timeout_seconds + 2
 
 
@@ -100,7 +101,7 @@ def start(environment: Any, **_: Any) -> None:
     FrontEnd.filed.clear()
     FrontEnd.rectified.clear()
     environment.merged = Measures()
-    environment.session = GrpcUser.recorder = Run(plan, max(0, runner.worker_index), options.generators)
+    environment.session = GrpcUser.recorder = Run(plan, getattr(runner, "worker_index", 0), options.generators)
 
 
 @events.report_to_master.add_listener
@@ -172,6 +173,8 @@ class ShapeOfTheDay(LoadTestShape):
         """Called every second by Locust."""
         environment: Any = self.runner.environment if self.runner else None
         run = environment.session
+        if run is None and self.get_run_time() > _START_SECONDS:
+            raise RuntimeError("the run did not start: see the log above")
         if run is not None and self._is_over(environment, run):
             return None
         set_users(plan_of(environment.parsed_options) if run is None else run.plan)

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import psutil
 
@@ -124,28 +124,25 @@ def _service(plan: Plan, settings: Settings, folder: Path) -> AbstractContextMan
 def _ceiling(settings: Settings, folder: Path) -> dict[str, float]:
     """Calls and batches a second that the generator makes against a server that does nothing."""
     print("measuring the generator against a server that does nothing", flush=True)
-    file = folder / "ceiling.json"
     command = [sys.executable, "-m", "loadtests.noop"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as noop:  # noqa: S603
         assert noop.stdout is not None
         address = noop.stdout.readline().strip()
-        options = ["--seconds", str(settings.ceiling_seconds), "--measures", str(file)]
+        options = ["--seconds", str(settings.ceiling_seconds)]
         try:
-            _locust("ceiling.py", address, options, settings.processes, folder, lambda process: None)
+            found = _locust("ceiling.py", address, options, settings.processes, folder, lambda process: None)
         finally:
             noop.terminate()
-    found: dict[str, float] = json.loads(file.read_text(encoding="utf-8"))
-    return found
+    return {name: float(rate) for name, rate in found.items()}
 
 
 def _load(
     plan: Plan, settings: Settings, served: Served, folder: Path
 ) -> tuple[Measures, float, dict[str, list[Sample]]]:
-    file = folder / "measures.json"
     options = [
         "--shape", plan.shape.name, "--scale", str(plan.scale), "--speed-up", str(plan.speed_up),
         "--seconds", str(plan.duration_seconds), "--foyers", str(plan.foyers), "--persons", str(plan.persons),
-        "--seed", str(plan.seed), "--connections", str(plan.connections), "--measures", str(file),
+        "--seed", str(plan.seed), "--connections", str(plan.connections),
     ]  # fmt: skip
     watches: list[Watch] = []
 
@@ -154,11 +151,10 @@ def _load(
         watches.append(Watch({name: pid for name, pid in groups.items() if pid is not None}).__enter__())
 
     try:
-        _locust("locustfile.py", served.address, options, settings.processes, folder, watch)
+        content = _locust("locustfile.py", served.address, options, settings.processes, folder, watch)
     finally:
         for each in watches:
             each.__exit__()
-    content = json.loads(file.read_text(encoding="utf-8"))
     return Measures.from_plain(content), content["start"], watches[0].samples
 
 
@@ -169,12 +165,12 @@ def _locust(
     processes: int,
     folder: Path,
     started: Callable[[subprocess.Popen[str]], None],
-) -> None:
-    """Run one of our locustfiles to its end; its lines of progress are ours."""
-    log = folder / f"{name}.log"
+) -> dict[str, Any]:
+    """Run one of our locustfiles to its end, and read what it measured; its lines of progress are ours."""
+    log, measures = folder / f"{name}.log", folder / f"{name}.json"
     command = [
         sys.executable, "-m", "locust", "-f", str(_HERE / name), "--headless", "--host", address, "--only-summary",
-        "--exit-code-on-error", "0", "--logfile", str(log), *options,
+        "--exit-code-on-error", "0", "--logfile", str(log), "--measures", str(measures), *options,
     ]  # fmt: skip
     if processes > 1:
         command += ["--processes", str(processes)]
@@ -188,10 +184,11 @@ def _locust(
         for line in process.stdout:
             if line.startswith(PROGRESS):
                 print(line, end="", flush=True)
-    if process.returncode:
-        raise RuntimeError(
-            f"Locust ended with status {process.returncode}:\n{log.read_text(errors='replace')[-2_000:]}"
-        )
+    if process.returncode or not measures.exists():
+        said = log.read_text(errors="replace")[-2_000:]
+        raise RuntimeError(f"Locust ended without a result (status {process.returncode}):\n{said}")
+    content: dict[str, Any] = json.loads(measures.read_text(encoding="utf-8"))
+    return content
 
 
 def _facts(settings: Settings) -> dict[str, str]:

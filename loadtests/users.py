@@ -17,6 +17,7 @@ import gevent
 import numpy as np
 from gevent.pool import Pool
 from locust import task
+from locust.user.task import LOCUST_STATE_RUNNING
 from solidarite.v1 import (
     campaign_pb2,
     campaign_pb2_grpc,
@@ -44,6 +45,7 @@ _THINK_SECONDS = 1.0
 _STREAM_EVERY, _STREAM_FOYERS = 10, 200
 """An analyst's computation in ten is a batch of so many foyers."""
 _RECENT = 2_000
+_SLICE_SECONDS = 0.5
 
 
 class PlannedUser(GrpcUser):
@@ -65,6 +67,7 @@ class PlannedUser(GrpcUser):
         self.name = f"{kind}-{self.session.generator}-{self.places[kind]}"
         self.chance = random.Random(people.seed_of(self.plan.seed, self.name))
         self.pool = Pool(self.most_in_flight)
+        self.planned = False
         self.begin()
 
     def on_stop(self) -> None:
@@ -89,7 +92,7 @@ class PlannedUser(GrpcUser):
 
     @task
     def follow_the_plan(self) -> None:
-        """Start every arrival at its instant, then wait for the end of the run."""
+        """Start every arrival at its instant, once."""
         share = 1 / (self.fixed_count * self.arrivals_in_each_act())
         planned = arrivals(
             lambda second: self.plan.rate(self.flow, second) * share,
@@ -97,14 +100,29 @@ class PlannedUser(GrpcUser):
             self.plan.duration_seconds,
             self.chance,
         )
+        if self.planned:
+            return self.idle()
+        self.planned = True
         for second in planned:
             intended = self.session.start + second
-            gevent.sleep(max(0.0, intended - time.perf_counter()))
+            if not self.wait_until(intended):
+                return None
             self.session.offered(self.flow, second, self.arrivals_in_each_act())
             # Once too many are in flight, this waits; later arrivals still count from their instants.
             self.pool.spawn(self._started, intended)
-        while True:
-            gevent.sleep(60)
+        return None
+
+    def idle(self) -> None:
+        """Wait a little: Locust asks again and again what there is to do."""
+        gevent.sleep(_SLICE_SECONDS)
+
+    def wait_until(self, instant: float) -> bool:
+        """Sleep until an instant of `time.perf_counter`; False when Locust stops the user meanwhile."""
+        while (left := instant - time.perf_counter()) > 0:
+            gevent.sleep(min(left, _SLICE_SECONDS))
+            if self._state != LOCUST_STATE_RUNNING:
+                return False
+        return True
 
     def _started(self, intended: float) -> None:
         self.session.started(intended)
@@ -392,12 +410,11 @@ class Operator(PlannedUser):
     @task
     def follow_the_plan(self) -> None:
         """Run campaigns, one after the other."""
-        if self.plan.shape.recomputation:
-            gevent.sleep(max(0.0, self.session.start - time.perf_counter()))
-            while self._run_one():
-                pass
-        while True:
-            gevent.sleep(60)
+        going_on = self.plan.shape.recomputation and not self.planned and self.wait_until(self.session.start)
+        while going_on:
+            going_on = self._run_one()
+        self.planned = True
+        self.idle()
 
     def _run_one(self) -> bool:
         """Run one campaign; False once the run is over, or when nothing is recomputed."""

@@ -1,0 +1,138 @@
+"""Histograms, and the judgement that is made from them."""
+
+import json
+import random
+
+import pytest
+
+from loadtests.charts import Series, line_chart
+from loadtests.measures import Measures, bucket_of, percentile, top_of
+from loadtests.plan import Plan
+from loadtests.recorder import RECOMPUTED
+from loadtests.report import Result, html_of, summary_of
+from loadtests.shapes import SHAPES
+from loadtests.verdict import judgements, knee, knee_is_passed, seconds_of_step
+from loadtests.watch import Sample
+
+CALLS = ("StreamResourceRecords", "PrefillDeclaration", "SubmitDeclaration")
+
+
+def measured(latencies_ms, seconds=range(60), calls=CALLS):
+    measures = Measures()
+    for second in seconds:
+        for call in calls:
+            for latency in latencies_ms:
+                measures.record(call, second, latency, items=1)
+    return measures
+
+
+def plan(name="ordinary-day", seconds=60.0, **changes):
+    return Plan(SHAPES[name], scale=1.0, speed_up=1.0, duration_seconds=seconds, foyers=2_000, persons=4_000, seed=1)
+
+
+def missed(measures, of):
+    return [judgement.label.split()[0] for judgement in judgements(measures, of) if not judgement.met]
+
+
+def test_a_percentile_is_within_two_per_cent_above_the_true_one():
+    chance = random.Random(2)
+    values = sorted(chance.lognormvariate(2, 1) for _ in range(5_000))
+    measures = Measures()
+    for value in values:
+        measures.record("call", 0, value)
+    for share in (50, 90, 99, 100):
+        true = values[int(len(values) * share / 100) - 1]
+        assert true <= percentile(measures.total("call").latencies, share) <= true * 1.021
+
+
+@pytest.mark.parametrize("latency_ms", [0, 0.009, 0.5, 3, 70_000])
+def test_a_bucket_holds_its_latency(latency_ms):
+    assert latency_ms <= top_of(bucket_of(latency_ms)) * (1 + 1e-12)
+
+
+def test_what_workers_send_adds_up_to_what_one_process_would_have_measured():
+    chance = random.Random(5)
+    whole, workers = Measures(), [Measures(), Measures(), Measures()]
+    for _ in range(2_000):
+        call, second, latency = chance.choice(CALLS), chance.randrange(20), chance.expovariate(0.1)
+        failure = "OVERLOADED" if chance.random() < 0.1 else None
+        for each in (whole, chance.choice(workers)):
+            each.record(call, second, latency, failure=failure, items=3)
+            each.counts["records", second] += 500
+    merged = Measures()
+    for worker in workers:
+        merged.add(Measures.from_plain(json.loads(json.dumps(worker.take().to_plain()))))
+        assert worker.cells == {}
+    assert merged == whole
+
+
+def test_everything_is_met_when_answers_are_quick():
+    assert missed(measured([1, 2, 30]), plan()) == []
+
+
+def test_one_slow_call_in_fifty_is_caught():
+    assert missed(measured([10] * 49 + [300]), plan()) == ["Ingestion", "Prefill", "Submission"]
+    assert missed(measured([10] * 49 + [120]), plan()) == ["Prefill", "Submission"]
+    assert missed(measured([10] * 49 + [60]), plan()) == ["Prefill"]
+
+
+def test_the_warm_up_is_not_judged():
+    measures = measured([1])
+    measures.add(measured([9_000], seconds=range(5)))
+    assert missed(measures, plan()) == []
+
+
+def test_one_error_is_enough_and_no_call_at_all_is_not_a_success():
+    measures = measured([1])
+    measures.record("GetFoyer", 30, 1, failure="FOYER_UNKNOWN")
+    assert missed(measures, plan()) == ["Errors"]
+    assert missed(Measures(), plan()) == ["Calls"]
+
+
+def test_a_night_that_recomputes_too_slowly_is_caught():
+    measures = measured([1])
+    measures.counts[RECOMPUTED, 10] = 60 * 220 - 1
+    assert missed(measures, plan("revalorisation-night")) == ["Foyers"]
+    measures.counts[RECOMPUTED, 11] = 1
+    assert missed(measures, plan("revalorisation-night")) == []
+
+
+def test_the_knee_is_the_last_step_before_the_first_that_misses_a_level():
+    ramp = plan("breaking-point", seconds=160.0)
+    measures = Measures()
+    for step in range(16):
+        measures.add(measured([60 if step >= 4 else 20], seconds=seconds_of_step(ramp, step)))
+    assert knee(measures, ramp) == 3
+    assert missed(measures, ramp) == []
+    assert not knee_is_passed(measures, ramp, second=50)
+    assert knee_is_passed(measures, ramp, second=62)
+    assert missed(measured([60]), ramp) == ["Levels"]
+
+
+def result(measures, of):
+    samples = {"server": [Sample(1_000.0 + s, 0.5, 200.0) for s in range(60)]}
+    ceiling = {"calls_per_s": 2_000.0, "batches_per_s": 300.0}
+    return Result(of, measures, judgements(measures, of), 1_000.0, samples, ceiling, {"Date": "today"}, "loadtests run")
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_the_page_of_every_shape_stands_alone_and_shows_the_verdict(name):
+    measures = measured([1, 80])
+    measures.record("GetFoyer", 30, 1, failure='<script>"quoted"</script>')
+    page = html_of(result(measures, plan(name)))
+    assert "http-equiv" not in page
+    assert "src=" not in page
+    assert "<script" not in page
+    assert "missed" in page
+    assert "modelling choice" in page
+    assert json.loads(json.dumps(summary_of(result(measures, plan(name)))))["met"] is False
+
+
+def test_a_page_about_nothing_can_still_be_read():
+    assert "A service level is missed" in html_of(result(Measures(), plan()))
+
+
+def test_a_chart_keeps_its_lines_inside_its_frame():
+    chart = line_chart("Latency", "ms", [Series("p99", [(0, 0.5), (59, 3_000)])], end=60, logarithmic=True)
+    points = chart.split('<polyline points="')[1].split('"')[0].split()
+    assert all(0 <= float(x) <= 640 and 0 <= float(y) <= 220 for x, y in (point.split(",") for point in points))
