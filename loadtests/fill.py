@@ -28,11 +28,13 @@ def fill_store(url: str, key_file: Path, foyers: int, persons: int, progress: Pr
     from solidarite_server.rpc import convert, convert_records
     from solidarite_server.services.clock import SystemClock
     from solidarite_server.services.foyers import FoyerService
-    from solidarite_server.services.pseudonym import HmacPseudonymizer, load_or_create_key
+    from solidarite_server.services.keyring import load_or_create
+    from solidarite_server.services.pseudonym import HmacPseudonymizer
     from solidarite_server.storage import open_store
 
-    pseudonyms = HmacPseudonymizer(load_or_create_key(key_file))
-    store = open_store(url, clock=SystemClock())
+    keys = load_or_create(key_file)
+    pseudonyms = HmacPseudonymizer(keys.base)
+    store = open_store(url, clock=SystemClock(), keys=keys)
     try:
         dossiers = FoyerService(store)
         for block in blocks(foyers, 10 * _FOYERS_A_BATCH):

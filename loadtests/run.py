@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -173,7 +174,9 @@ def _locust(
         "--exit-code-on-error", "0", "--logfile", str(log), "--measures", str(measures), *options,
     ]  # fmt: skip
     if processes > 1:
-        command += ["--processes", str(processes)]
+        port = str(_free_port())
+        command += ["--processes", str(processes), "--master-bind-host", "127.0.0.1", "--master-bind-port", port]
+        command += ["--master-port", port]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_HERE.parent), os.environ.get("PYTHONPATH", "")])}
     with subprocess.Popen(  # noqa: S603 - ours
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, env=environment,
@@ -189,6 +192,14 @@ def _locust(
         raise RuntimeError(f"Locust ended without a result (status {process.returncode}):\n{said}")
     content: dict[str, Any] = json.loads(measures.read_text(encoding="utf-8"))
     return content
+
+
+def _free_port() -> int:
+    """A port for Locust's master and its workers: two runs at once do not meet."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+    return port
 
 
 def _facts(settings: Settings) -> dict[str, str]:
