@@ -1,0 +1,124 @@
+"""Every example of docs/frontaux, run as it is written against the real service, in the order of the flow."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from solidarite_server.cli_demo_web import LATE_FILES
+
+from tests.browser.served import Served, served
+
+DOCS = Path(__file__).parents[2] / "docs" / "frontaux"
+PAGES = ("preremplir", "droits", "suivre", "corriger", "valider")
+GATEWAY = "127.0.0.1:8080"
+FOYER = "0000001"
+TSCONFIG = '{"extends": "../tsconfig.json", "include": ["*.ts"]}'
+
+
+@dataclass(frozen=True)
+class Example:
+    page: str
+    language: str
+    code: str
+    shown: str
+
+
+def examples(page: str) -> list[Example]:
+    """The examples of a page, each with the output shown under it."""
+    text = (DOCS / f"{page}.md").read_text("utf-8")
+    blocks = re.findall(r"```(python|typescript|sh)\n(.*?)```\n\n```text\n(.*?)```", text, re.DOTALL)
+    return [Example(page, language, code, shown) for language, code, shown in blocks]
+
+
+def outputs(example: Example, running: Served, scratch: Path) -> str:
+    """Run an example; when it waits for a notice, a payer corrects an amount."""
+    address = running.gateway.removeprefix("http://")
+    code = example.code.replace(GATEWAY, address)
+    suffix = {"python": ".py", "typescript": ".ts", "sh": ".sh"}[example.language]
+    source = scratch / f"example{suffix}"
+    source.write_text(code, "utf-8")
+    command = [sys.executable, str(source)] if example.language == "python" else ["bash", str(source)]
+    if example.language == "typescript":
+        command = compiled(source)
+    environment = {**os.environ, "JETON": running.service.token(FOYER)}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True
+    ) as process:
+        try:
+            return waiting(process, running) if example.page == "suivre" else finished(process)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def finished(process: subprocess.Popen[str]) -> str:
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    return output
+
+
+def waiting(process: subprocess.Popen[str], running: Served) -> str:
+    """What it says before and after a payer has corrected amounts: the last line is that of a person of September."""
+    assert process.stdout is not None
+    lines = [process.stdout.readline()]
+    running.service.send(*LATE_FILES)
+    while "Amina/2026-09/SALAIRE" not in lines[-1]:
+        lines.append(process.stdout.readline())
+        assert lines[-1], "it ended before the correction"
+    return "".join(lines)
+
+
+def compiled(source: Path) -> list[str]:
+    """Check the types of an example, which stands inside the client's folder, and make it something that Node runs."""
+    (source.parent / "tsconfig.json").write_text(TSCONFIG, "utf-8")
+    script = source.with_suffix(".mjs")
+    for command in (
+        ["tsc", "-p", str(source.parent)],
+        ["rolldown", str(source), "--format", "esm", "--file", str(script)],
+    ):
+        done = subprocess.run(
+            ["npx", "--no-install", *command], cwd=source.parent, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    return ["node", str(script)]
+
+
+def flat(text: str) -> str:
+    return " ".join(text.replace("\xa0", " ").replace("\u202f", " ").split())
+
+
+def matches(shown: str, output: str) -> bool:
+    """Whether the output is what the page shows; « … » stands for anything."""
+    pattern = ".*?".join(re.escape(flat(part)) for part in shown.split("…"))
+    return re.fullmatch(pattern.replace(r"\ .*?", r" ?.*?"), flat(output)) is not None
+
+
+@pytest.fixture
+def scratch(web: Path) -> Iterator[Path]:
+    """A folder inside the client's: examples import it by its name."""
+    with tempfile.TemporaryDirectory(dir=web, prefix=".example-") as folder:
+        yield Path(folder)
+
+
+@pytest.mark.parametrize("language", ["python", "typescript", "sh"])
+def test_the_examples_do_what_the_pages_show(language: str, scratch: Path, tmp_path: Path):
+    with served(tmp_path) as running:
+        for page in PAGES:
+            found = [example for example in examples(page) if example.language == language]
+            assert found, f"{page} has no example in {language}"
+            for example in found:
+                output = outputs(example, running, scratch)
+                assert matches(example.shown, output), f"{page}, {language}:\n{output[:3000]}"
+
+
+def test_every_example_of_the_pages_is_run():
+    for page in PAGES:
+        text = (DOCS / f"{page}.md").read_text("utf-8")
+        assert len(re.findall(r"^```(?:python|typescript|sh)$", text, re.MULTILINE)) == len(examples(page))
