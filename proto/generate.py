@@ -2,6 +2,7 @@
 
 python proto/generate.py           # writes
 python proto/generate.py --check   # exits 1 when a file would change
+python proto/generate.py --release # keeps the contract as released: what comes later may not break it
 
 Where `npm ci --ignore-scripts` was run in client/web: its TypeScript and the reference page built from it, too.
 """
@@ -20,6 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 SOURCES = sorted((ROOT / "solidarite" / "v1").glob("*.proto"))
 TYPESCRIPT = ROOT.parent / "client" / "web"
+RELEASED = ROOT / "released.binpb"
+REFERENCE = Path("docs/frontaux/contrat.md")
 PAGE = Path("server/solidarite_server/page")
 GENERATED = ("*_pb2.py", "*_pb2.pyi", "*_pb2_grpc.py", "*_pb2_grpc.pyi")
 
@@ -54,10 +57,23 @@ def generate(target: Path) -> None:
     protoc(f"--grpc_python_out={out}", f"--mypy_grpc_out={out}", *with_service)
 
 
-def image(path: Path) -> None:
-    """Write a descriptor image with comments, for buf: it then needs no schema registry."""
+def write_reference(target: Path) -> None:
+    """Write docs/frontaux/contrat.md below `target`, from the comments of the contract."""
+    from reference import render  # beside this file
+
+    page = target / REFERENCE
+    page.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        described = Path(folder) / "contract.binpb"
+        image(described)
+        page.write_text(render(described.read_bytes()), "utf-8")
+
+
+def image(path: Path, *options: str) -> None:
+    """Write a descriptor image, with comments unless told, for buf: it then needs no schema registry."""
     names = [str(source.relative_to(ROOT)) for source in SOURCES]
-    protoc("--include_imports", "--include_source_info", f"--descriptor_set_out={path}", *names)
+    options = options or ("--include_imports", "--include_source_info")
+    protoc(*options, f"--descriptor_set_out={path}", *names)
 
 
 def generate_typescript(target: Path) -> None:
@@ -105,11 +121,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; fail when a stub is out of date")
     parser.add_argument("--image", type=Path, help="write a descriptor image for buf instead of stubs")
+    parser.add_argument(
+        "--release", action="store_true", help=f"write {RELEASED.name}, that buf breaking compares with"
+    )
     options = parser.parse_args()
+    if options.release:
+        image(RELEASED, "--include_imports")
+        return 0
     if options.image:
         image(options.image)
         return 0
-    kinds: list[Kind] = [(generate, "proto/solidarite/v1", GENERATED)]
+    kinds: list[Kind] = [
+        (generate, "proto/solidarite/v1", GENERATED),
+        (write_reference, str(REFERENCE.parent), (REFERENCE.name,)),
+    ]
     if (TYPESCRIPT / "node_modules").is_dir():
         kinds += [(generate_typescript, "client/web/src/gen", ("*.ts",)), (build_page, str(PAGE), ("*",))]
     else:
