@@ -62,6 +62,7 @@ class RunningServer:
     _ingest: IngestService
     _trail: AuditTrail
     _store: Store
+    _admission: Admission
     _closing: Closing
     _tasks: list[asyncio.Task[None]]
     _metrics_server: Any
@@ -71,8 +72,12 @@ class RunningServer:
         for task in self._tasks:
             task.cancel()
         await self._health.close(self._names)
+        await self._admission.take_in_what_is_on_its_way()
+        stopping = asyncio.create_task(self._server.stop(drain_seconds))
+        await asyncio.sleep(0)  # the peers are told to go elsewhere
+        self._admission.go_on()
         self._closing.begin()
-        await self._server.stop(drain_seconds)
+        await stopping
         self._ingest.close()
         self._trail.close()
         self._store.close()
@@ -94,11 +99,11 @@ async def start_server(settings: Settings, clock: Clock | None = None) -> Runnin
     trail = AuditTrail(store)
     options = LegislationOptions(calendrier=Calendrier[settings.declaration_calendar])
     metrics = Metrics(settings.metrics_sources) if _metrics_wanted(settings) else None
-    closing = Closing()
+    admission, closing = Admission(settings.waiting_calls, settings.open_streams), Closing()
     server = new_server(
         settings,
         CallRules(
-            Admission(settings.waiting_calls, settings.open_streams),
+            admission,
             closing,
             Observer(metrics, _tracer(settings), settings.log_calls),
             settings.unary_seconds,
@@ -146,8 +151,8 @@ async def start_server(settings: Settings, clock: Clock | None = None) -> Runnin
     if metrics is not None:
         tasks.append(asyncio.create_task(_measure(store, metrics)))
     return RunningServer(
-        addresses[0], addresses[1:], metrics_address, server, watch, names, ingest, trail, store, closing, tasks,
-        metrics_server,
+        addresses[0], addresses[1:], metrics_address, server, watch, names, ingest, trail, store,
+        admission, closing, tasks, metrics_server,
     )  # fmt: skip
 
 

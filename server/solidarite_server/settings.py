@@ -131,8 +131,6 @@ class Settings(BaseSettings):
     """Connexions ouvertes à la fois sur une adresse ; les suivantes sont fermées aussitôt."""
     metadata_kib: int = Field(default=16, ge=1, le=256)
     """Taille des métadonnées d'un appel au plus, en Kio."""
-    compression: bool = False
-    """Accepter des messages compressés. Un mégaoctet peut en devenir mille une fois décompressé."""
     message_mib: int = Field(default=8, ge=1, le=64)
     """Plus grand message reçu, en Mio."""
     streams_per_connection: int = Field(default=32, ge=1)

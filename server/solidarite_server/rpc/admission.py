@@ -18,6 +18,7 @@ from solidarite_server.domain.errors import Overloaded, StreamEnded
 _ARRIVALS_A_TURN = 4
 """Calls taken in between two handlers, at most: more would let a flood of refusals stop the work itself."""
 _RETRY_SECONDS = 1.0
+_QUIET_SECONDS, _HOLD_SECONDS = 0.03, 0.5
 
 
 class Admission:
@@ -33,20 +34,27 @@ class Admission:
         self._arrivals = 0
         self._pump: asyncio.Task[None] | None = None
         self._warm = False
+        self._going = asyncio.Event()
+        self._going.set()
 
-    def enter(self, streaming: bool) -> None:
-        """Count a call in; Overloaded when the bound is reached. `leave` follows each call counted in."""
+    def check(self, *, streaming: bool) -> None:
+        """Overloaded when the bound is reached: said before the request is read, it costs little."""
         self._arrivals += 1
         if streaming:
             if self.streams >= self._open_streams:
                 raise _overloaded("Trop de flux sont ouverts : réessayez dans un instant.")
+        elif self.calls >= self._waiting_calls and self._going.is_set():
+            raise _overloaded("Trop d'appels attendent : réessayez dans un instant.")
+
+    def enter(self, *, streaming: bool) -> None:
+        """Count a call in; Overloaded when the bound is reached. `leave` follows each call counted in."""
+        self.check(streaming=streaming)
+        if streaming:
             self.streams += 1
         else:
-            if self.calls >= self._waiting_calls:
-                raise _overloaded("Trop d'appels attendent : réessayez dans un instant.")
             self.calls += 1
 
-    def leave(self, streaming: bool) -> None:
+    def leave(self, *, streaming: bool) -> None:
         """Count a call out."""
         if streaming:
             self.streams -= 1
@@ -56,7 +64,7 @@ class Admission:
     async def turn(self) -> None:
         """Wait for one's turn, first come first served; at once when nothing else ran in this turn of the loop."""
         loop = asyncio.get_running_loop()
-        if not self._warm and self._pump is None:
+        if not self._warm and self._pump is None and self._going.is_set():
             self._warm = True
             loop.call_soon(self._cool)
             return
@@ -66,12 +74,31 @@ class Admission:
             self._pump = loop.create_task(self._give_turns())
         await waiting
 
+    async def take_in_what_is_on_its_way(self) -> None:
+        """Let calls in and let none run, until no more comes: then none is left in gRPC's buffers.
+
+        gRPC cancels what it holds there when a server ends. `go_on` follows.
+        """
+        self._going.clear()
+        loop = asyncio.get_running_loop()
+        limit = loop.time() + _HOLD_SECONDS
+        while loop.time() < limit:
+            seen = self._arrivals
+            await asyncio.sleep(_QUIET_SECONDS)
+            if self._arrivals == seen:
+                return
+
+    def go_on(self) -> None:
+        """Let calls run again."""
+        self._going.set()
+
     def _cool(self) -> None:
         self._warm = False
 
     async def _give_turns(self) -> None:
         try:
             while self._turns:
+                await self._going.wait()
                 for _ in range(_ARRIVALS_A_TURN):
                     seen = self._arrivals
                     await asyncio.sleep(0)

@@ -108,9 +108,16 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                     async with asyncio.timeout(rules.stream_seconds if reads else rules.unary_seconds) as limit:
                         if reads:
                             return await inner(self._read(requests), context)
+                        # Counted once its request is here: who sends none takes nobody's place.
                         request = await _only_request(context)
-                        await rules.admission.turn()
-                        return await inner(request, context)
+                        if not call.counted:
+                            return await inner(request, context)
+                        rules.admission.enter(streaming=False)
+                        try:
+                            await rules.admission.turn()
+                            return await inner(request, context)
+                        finally:
+                            rules.admission.leave(streaming=False)
                 except TimeoutError:
                     if limit.expired():
                         raise TimeLimit("Cet appel a dépassé le temps que le serveur accorde.") from None
@@ -170,10 +177,13 @@ class _Told:
         if not self._call.counted:
             return
         try:
-            self._rules.admission.enter(self._streaming)
+            if self._streaming:
+                self._rules.admission.enter(streaming=True)
+                self._entered = True
+            else:
+                self._rules.admission.check(streaming=False)
         except Overloaded as error:
             await self.__aexit__(Overloaded, error, None)
-        self._entered = True
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         code = grpc.StatusCode.OK
@@ -192,7 +202,7 @@ class _Told:
                 code = grpc.StatusCode.CANCELLED
         finally:
             if self._entered:
-                self._rules.admission.leave(self._streaming)
+                self._rules.admission.leave(streaming=True)
             self._rules.observer.ended(self._call, code)
 
     def _status(self, error: Exception) -> grpc.Status:

@@ -30,11 +30,15 @@ def server_options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.server_handshake_timeout_ms", settings.handshake_seconds * 1000),
         ("grpc.keepalive_time_ms", settings.keepalive_seconds * 1000),
         ("grpc.keepalive_timeout_ms", settings.keepalive_timeout_seconds * 1000),
+        # Any ping left without an answer counts, also those by which gRPC measures the line: while one is out, it sends
+        # no keepalive.
+        ("grpc.http2.ping_timeout_ms", settings.keepalive_timeout_seconds * 1000),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", settings.ping_interval_seconds * 1000),
         ("grpc.http2.max_ping_strikes", settings.ping_strikes),
         ("grpc.so_reuseport", int(settings.share_port)),
-        *([] if settings.compression else [("grpc.compression_enabled_algorithms_bitset", _IDENTITY_ONLY)]),
+        # A compressed megabyte can be a gigabyte, which grpc unpacks whole before it compares it with the limit.
+        ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_ONLY),
     ]
 
 

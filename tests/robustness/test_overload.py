@@ -1,0 +1,236 @@
+"""O1, O8, O10 and the share of each source: too much comes, the store fails, the service ends."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from solidarite.v1 import common_pb2, entitlement_pb2, foyer_pb2, resource_record_pb2
+from solidarite_server.domain.errors import Overloaded
+from solidarite_server.ports import Batch, BatchOutcome
+from solidarite_server.record_columns import RECORD_DTYPE
+from solidarite_server.services.clock import SystemClock
+from solidarite_server.services.ingest import IngestService
+from solidarite_server.storage import open_store
+
+from tests.robustness.ledger import Ledger, Source, held_by
+from tests.robustness.servers import running
+from tests.robustness.test_limits import COMPUTE, RECORDS, compute, details, reason
+
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+INGESTION = "solidarite.v1.ResourceRecordService"
+
+
+# Queues of ingestion
+
+
+@contextmanager
+def held_back(folder: Path, **limits: int) -> Iterator[tuple[IngestService, Any]]:
+    """An ingestion whose store waits, until the second value is called: another writer holds the file."""
+    store = open_store(f"sqlite:///{folder / 'a.db'}", clock=SystemClock())
+    other = sqlite3.connect(folder / "a.db", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    ingest = IngestService(store, **limits)
+
+    def release() -> None:
+        if other.in_transaction:
+            other.execute("COMMIT")
+
+    try:
+        yield ingest, release
+    finally:
+        release()
+        ingest.close()
+        store.close()
+        other.close()
+
+
+def batch(source: str, sequence: int, records: int = 10) -> Batch:
+    columns = np.zeros(records, RECORD_DTYPE)
+    columns["record_id"] = [f"{source}/{sequence}/{n}".encode().ljust(16, b"\1") for n in range(records)]
+    columns["person"] = b"p".ljust(16, b"\1")
+    columns["version"] = columns["nature"] = columns["flux"] = columns["mode"] = 1
+    columns["declarant"] = b"81234567800013"
+    columns["mois"], columns["date_versement"], columns["montant"] = 2026 * 12 + 6, 20_660, 100_000
+    return Batch(source, "u", sequence, columns)
+
+
+def sent(ingest: IngestService, source: str, batches: int, first: int = 1) -> list[Future[BatchOutcome]]:
+    return [ingest.submit(batch(source, sequence)) for sequence in range(first, first + batches)]
+
+
+# effect: waiting_batches, source_waiting_batches
+def test_each_source_and_all_of_them_may_leave_so_many_batches_waiting(tmp_path: Path):
+    with held_back(tmp_path, waiting_batches=6, source_waiting_batches=4) as (ingest, release):
+        first = sent(ingest, "a", 1)
+        time.sleep(0.2)  # the writer has taken it, and waits for the store
+        waiting = sent(ingest, "a", 4, first=2)
+        with pytest.raises(Overloaded) as own:
+            sent(ingest, "a", 1, first=6)
+        assert own.value.retry_after_seconds > 0
+        waiting += sent(ingest, "b", 2)
+        with pytest.raises(Overloaded):
+            sent(ingest, "c", 1)
+        release()
+        assert {future.result(20).accepted for future in first + waiting} == {10}
+        assert sent(ingest, "c", 1)[0].result(20).accepted == 10
+
+
+def test_a_source_that_floods_makes_another_wait_one_turn_and_no_more(tmp_path: Path):
+    with held_back(tmp_path, commit_records=20) as (ingest, release):
+        flood = sent(ingest, "a", 60)
+        time.sleep(0.2)
+        other = sent(ingest, "b", 3)
+        release()
+        order = sorted(
+            [(f.result(20).commit_sequence, "a") for f in flood] + [(f.result(20).commit_sequence, "b") for f in other]
+        )
+    rank = {sequence: place for place, sequence in enumerate(sorted({sequence for sequence, _ in order}))}
+    # Two batches a commit: while b has some, each commit after the first, begun before b came, holds one of each.
+    assert [rank[sequence] for sequence, source in order if source == "b"] == [1, 2, 3]
+    in_turn = Counter(rank[sequence] for sequence, source in order if source == "a")
+    assert [in_turn[place] for place in (1, 2, 3, 4)] == [1, 1, 1, 2]
+
+
+# The store fails, then not
+
+
+def status(channel: grpc.Channel, service: str) -> int:
+    return int(
+        health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=service), timeout=5).status
+    )
+
+
+def until(condition: Any, seconds: float = 20) -> None:
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+
+
+def test_ingestion_is_said_down_while_the_store_takes_nothing_the_rest_serves_and_it_comes_back_by_itself(
+    tmp_path: Path,
+):
+    ledger = Ledger()
+    with running(tmp_path) as served, grpc.insecure_channel(served.address) as channel:
+        Source("a", ledger, 1).stream(served.address, 2)
+        assert status(channel, INGESTION) == SERVING
+        # Every write is refused by the file itself, as on a full disk; reads go on.
+        with sqlite3.connect(tmp_path / "a.db") as saboteur:
+            saboteur.execute("CREATE TRIGGER plein BEFORE UPDATE ON head BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+        saboteur.close()
+        Source("b", ledger, 2).stream(served.address, 2)
+        until(lambda: status(channel, INGESTION) == NOT_SERVING)
+        assert status(channel, "") == SERVING
+        assert status(channel, "solidarite.v1.DeclarationService") == SERVING
+        assert reason(channel.unary_unary(COMPUTE).future(compute(), timeout=10).exception()) == "INVALID_FIELD"
+        with sqlite3.connect(tmp_path / "a.db") as repairer:
+            repairer.execute("DROP TRIGGER plein")
+        repairer.close()
+        until(lambda: status(channel, INGESTION) == SERVING)
+        assert not ledger.judge(held_by(served.address))
+    assert "ingestion_down" in served.errors.read_text("utf-8")
+    assert "ingestion_back" in served.errors.read_text("utf-8")
+
+
+# The end of service
+
+
+def slow_request() -> bytes:
+    """A foyer computed with its explanation: some milliseconds in the server."""
+    request = entitlement_pb2.ComputeEntitlementsRequest(
+        foyer=foyer_pb2.Foyer(numero_allocataire="1", zone=foyer_pb2.ZONE_METROPOLE, regime=foyer_pb2.REGIME_CAF),
+        mois_declaration=common_pb2.Month(year=2026, month=11), explain=True,
+    )  # fmt: skip
+    request.foyer.membres.add(
+        personne="a", role=foyer_pb2.ROLE_ALLOCATAIRE, nationalite=foyer_pb2.NATIONALITE_FRANCAISE,
+        date_naissance=common_pb2.Date(year=1990, month=3, day=1),
+    )  # fmt: skip
+    return request.SerializeToString()
+
+
+# effect: drain_seconds, share_port
+def test_a_server_told_to_end_under_load_fails_no_call_while_another_takes_over(tmp_path: Path):
+    """Two servers on one port, as in a rolling update: the first is told to end while both are called."""
+    outcomes: Counter[str] = Counter()
+    stop = threading.Event()
+    body = slow_request()
+    with running(tmp_path, share_port="true") as first:
+        port = first.address.rpartition(":")[2]
+        with running(tmp_path, share_port="true", listen=f"127.0.0.1:{port}") as second:
+
+            def caller() -> None:
+                with grpc.insecure_channel(first.address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+                    while not stop.is_set():
+                        error = channel.unary_unary(COMPUTE).future(body, timeout=10).exception()
+                        outcomes["ok" if error is None else error.code().name] += 1
+
+            threads = [threading.Thread(target=caller, daemon=True) for _ in range(8)]
+            for thread in threads:
+                thread.start()
+            until(lambda: outcomes["ok"] > 40)
+            first.process.send_signal(signal.SIGTERM)
+            started = time.monotonic()
+            assert first.process.wait(20) == 0
+            assert time.monotonic() - started < 12  # drain_seconds is 10
+            before = outcomes["ok"]
+            until(lambda: outcomes["ok"] > before + 40)
+            stop.set()
+            for thread in threads:
+                thread.join(20)
+            assert second.process.poll() is None
+    assert set(outcomes) == {"ok"}, outcomes
+
+
+def test_streams_are_told_to_resume_once_what_they_sent_is_acknowledged(tmp_path: Path):
+    ledger = Ledger()
+    source = Source("a", ledger, 3)
+    go_on = threading.Event()
+    with running(tmp_path) as served:
+
+        def batches() -> Iterator[bytes]:
+            for sequence in range(1, 9):
+                yield source.batch(sequence).SerializeToString()
+            go_on.wait(20)  # the stream stays open: the source has more to come
+
+        with grpc.insecure_channel(served.address) as channel:
+            call = channel.stream_stream(RECORDS)(batches(), timeout=30)
+            acknowledged = [resource_record_pb2.StreamResourceRecordsResponse.FromString(next(call))]
+            served.process.send_signal(signal.SIGTERM)
+            started = time.monotonic()
+            with pytest.raises(grpc.RpcError) as error:
+                acknowledged += [resource_record_pb2.StreamResourceRecordsResponse.FromString(body) for body in call]
+            go_on.set()
+            assert error.value.code() is grpc.StatusCode.UNAVAILABLE
+            assert reason(error.value) == "STREAM_ENDED"
+            assert details(error.value, error_details_pb2.RetryInfo) is not None
+        assert served.process.wait(20) == 0
+        assert time.monotonic() - started < 8  # well before drain_seconds: nothing was left to wait for
+
+
+def test_a_process_stopped_for_two_seconds_goes_on_as_if_nothing_had_happened(tmp_path: Path):
+    ledger = Ledger()
+    source = Source("a", ledger, 5)
+    with running(tmp_path) as served:
+        thread = threading.Thread(target=source.stream, args=(served.address, 200))
+        thread.start()
+        until(lambda: len(ledger.acknowledged) > 100)
+        served.process.send_signal(signal.SIGSTOP)
+        time.sleep(2)
+        served.process.send_signal(signal.SIGCONT)
+        thread.join(60)
+        assert len(ledger.acknowledged) == 200 * source.batch_records
+        assert not ledger.judge(held_by(served.address))
