@@ -36,8 +36,8 @@ from solidarite_server.storage.sql import Session
 
 FAN_IN = 16
 _SMALLEST_ROWS = 64
-_SLICE_ROWS = 65_536
-_PURGED_BLOCKS = 512
+_SLICE_ROWS = 32_768
+_PURGED_BLOCKS = 600
 _LAST = 2**64 - 1
 
 

@@ -339,10 +339,10 @@ class Runs:
 
     def finish(self, session: Session, number: int, rows: int, fences: Words, words: Words) -> None:
         """Make a run live, all its blocks being written."""
-        run = Run(number, rows, fences, words, _checksum(rows, fences.tobytes(), words.tobytes()))
+        run = Run(number, rows, fences, words, _checksum(rows, fences.data, words.data))
         session.run(
             "UPDATE run SET state = ?, rows = ?, fences = ?, filter = ?, checksum = ? WHERE id = ?",
-            (LIVE, rows, fences.tobytes(), words.tobytes(), run.checksum, number),
+            (LIVE, rows, fences.data, words.data, run.checksum, number),
         )
         session.run("UPDATE head SET run_generation = run_generation + 1")
         with self._guard:
@@ -458,7 +458,7 @@ def _loaded(session: Session, number: int) -> Run:
     return Run(number, rows, np.frombuffer(fences, np.uint64), np.frombuffer(words, np.uint64), checksum)
 
 
-def _checksum(rows: int, fences: bytes, words: bytes) -> int:
+def _checksum(rows: int, fences: bytes | memoryview, words: bytes | memoryview) -> int:
     return zlib.crc32(words, zlib.crc32(fences, rows))
 
 

@@ -215,6 +215,7 @@ class SqliteStore(SqlStore):
             piece = self._merging.prepare(session, size)
         with self._write_lock, self._begun(session):
             self._logged_rows += self._merging.write(session, piece)
+            purge(session)  # as much goes as comes: otherwise the file would grow for nothing
         return True
 
     def _tidies(self, session: _SqliteSession) -> bool:
