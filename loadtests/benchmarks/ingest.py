@@ -31,6 +31,7 @@ import grpc
 import numpy as np
 import psutil
 from solidarite.v1 import resource_record_pb2 as pb
+from solidarite.v1.common_pb2 import Date
 from solidarite_server.domain.month import Month
 from solidarite_server.record_columns import days_of
 from solidarite_server.services.clock import SystemClock
@@ -84,8 +85,8 @@ def batch(number: int, form: str) -> bytes:
     if form == "columnar":
         message.columns.CopyFrom(columns)
     else:
+        ends = {int(month): _last_day(int(month)) for month in np.unique(months)}
         for place in range(BATCH):
-            month = Month.from_index(int(months[place]))
             message.records.records.add(
                 record_id=columns.record_ids[place * 16 : place * 16 + 16],
                 version=int(versions[place]),
@@ -93,10 +94,15 @@ def batch(number: int, form: str) -> bytes:
                 flux_source=pb.FLUX_SOURCE_DSN,
                 declarant="81234567800013",
                 nature=1,
-                date_versement={"year": month.year, "month": month.month, "day": month.last_day.day},
+                date_versement=ends[months[place]],
                 montant_net_social_cents=int(amounts[place]),
             )
     return message.SerializeToString()
+
+
+def _last_day(month: int) -> Date:
+    day = Month.from_index(month).last_day
+    return Date(year=day.year, month=day.month, day=day.day)
 
 
 # Servers
