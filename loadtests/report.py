@@ -25,7 +25,7 @@ from loadtests.verdict import (
     seconds_of_step,
     step_holds,
 )
-from loadtests.watch import Sample
+from loadtests.watch import Queue, Sample
 
 _WINDOW_SECONDS = 5
 _FEW_CALLS = 100
@@ -54,6 +54,8 @@ class Result:
     """Instant of the first second, in seconds since 1970."""
     samples: dict[str, list[Sample]]
     """Processor and memory of the server, the database and the generator."""
+    queues: list[Queue]
+    """What the server says of its queues; empty when it is not ours."""
     ceiling: dict[str, float]
     """What the generator makes against a server that does nothing, with 32 users in a closed loop."""
     facts: dict[str, str]
@@ -163,6 +165,10 @@ def summary_of(result: Result) -> dict[str, Any]:
         "steps": step_rows(result),
         "cpu_cores": {name: round(result.cpu(name), 3) for name in result.samples},
         "memory_mib": {name: round(max(s.memory_mib for s in kept)) for name, kept in result.samples.items() if kept},
+        "queue": {
+            "calls": max((q.calls for q in result.queues), default=None),
+            "batches": max((q.batches for q in result.queues), default=None),
+        },
         "generator_ceiling": {name: round(rate, 1) for name, rate in result.ceiling.items()},
         "share_of_ceiling": round(result.share_of_ceiling, 3),
     }
@@ -422,13 +428,18 @@ def _cost_charts(result: Result) -> str:
     processor = [Series(name, [(at, s.cpu_cores) for at, s in samples], dashes[name]) for name, samples in kept.items()]
     memory = [Series(name, [(at, s.memory_mib) for at, s in samples], dashes[name]) for name, samples in kept.items()]
     gauges = sorted((s, g) for s, g in result.measures.gauges.items() if 0 <= s <= end)
-    queue = [Series("calls open", [(s, float(g.in_flight)) for s, g in gauges])]
+    waiting = [(q.at - result.start, q) for q in result.queues if 0 <= q.at - result.start <= end]
+    queue = [
+        Series("not answered, seen by the generator", [(s, float(g.in_flight)) for s, g in gauges]),
+        Series("in progress, seen by the server (streams included)", [(at, q.calls) for at, q in waiting], "6 3"),
+        Series("batches to be written", [(at, q.batches) for at, q in waiting], "2 2"),
+    ]
     late = [Series("latest start", [(s, g.lateness_ms) for s, g in gauges])]
     return "".join(
         (
             line_chart("Processor", "cores", processor, end=end),
             line_chart("Memory", "MiB, shared pages counted in each process", memory, end=end),
-            line_chart("Queue: calls sent and not answered, as the generator sees it", "calls", queue, end=end),
+            line_chart("Queue", "calls or batches", queue, end=end),
             line_chart("Lateness of the generator itself", "ms after the intended start", late, end=end),
         )
     )

@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -26,10 +25,10 @@ from loadtests.measures import Measures
 from loadtests.plan import Plan
 from loadtests.processes import guarded
 from loadtests.report import Result, write
-from loadtests.served import CannotServe, Served, check_target, serving
+from loadtests.served import CannotServe, Served, check_target, free_port, serving
 from loadtests.summary import PROGRESS
 from loadtests.verdict import judgements
-from loadtests.watch import Sample, Watch
+from loadtests.watch import Watch
 
 _HERE = Path(__file__).parent
 _PACKAGES = ("locust", "gevent", "grpcio", "protobuf", "numpy")
@@ -100,13 +99,14 @@ def _measured(plan: Plan, settings: Settings, folder: Path) -> Result:
     )
     with _service(plan, settings, folder) as served:
         ceiling = _ceiling(settings, folder)
-        measures, start, samples = _load(plan, settings, served, folder)
+        measures, start, watch = _load(plan, settings, served, folder)
     return Result(
         plan=plan,
         measures=measures,
         judgements=judgements(measures, plan),
         start=start,
-        samples=samples,
+        samples=watch.samples,
+        queues=watch.queues,
         ceiling=ceiling,
         facts=_facts(settings),
         command=settings.command,
@@ -119,7 +119,7 @@ def _service(plan: Plan, settings: Settings, folder: Path) -> AbstractContextMan
     check_target(settings.target)
     if settings.fill_target:
         fill_server(settings.target, plan.foyers, plan.persons, Progress())
-    return nullcontext(Served(settings.target, None, None))
+    return nullcontext(Served(settings.target, None, None, None))
 
 
 def _ceiling(settings: Settings, folder: Path) -> dict[str, float]:
@@ -137,9 +137,7 @@ def _ceiling(settings: Settings, folder: Path) -> dict[str, float]:
     return {name: float(rate) for name, rate in found.items()}
 
 
-def _load(
-    plan: Plan, settings: Settings, served: Served, folder: Path
-) -> tuple[Measures, float, dict[str, list[Sample]]]:
+def _load(plan: Plan, settings: Settings, served: Served, folder: Path) -> tuple[Measures, float, Watch]:
     options = [
         "--shape", plan.shape.name, "--scale", str(plan.scale), "--speed-up", str(plan.speed_up),
         "--seconds", str(plan.duration_seconds), "--foyers", str(plan.foyers), "--persons", str(plan.persons),
@@ -149,14 +147,16 @@ def _load(
 
     def watch(process: subprocess.Popen[str]) -> None:
         groups = {"server": served.server, "database": served.database, "generator": process.pid}
-        watches.append(Watch({name: pid for name, pid in groups.items() if pid is not None}).__enter__())
+        watches.append(
+            Watch({name: pid for name, pid in groups.items() if pid is not None}, served.metrics).__enter__()
+        )
 
     try:
         content = _locust("locustfile.py", served.address, options, settings.processes, folder, watch)
     finally:
         for each in watches:
             each.__exit__()
-    return Measures.from_plain(content), content["start"], watches[0].samples
+    return Measures.from_plain(content), content["start"], watches[0]
 
 
 def _locust(
@@ -174,7 +174,7 @@ def _locust(
         "--exit-code-on-error", "0", "--logfile", str(log), "--measures", str(measures), *options,
     ]  # fmt: skip
     if processes > 1:
-        port = str(_free_port())
+        port = str(free_port())
         command += ["--processes", str(processes), "--master-bind-host", "127.0.0.1", "--master-bind-port", port]
         command += ["--master-port", port]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_HERE.parent), os.environ.get("PYTHONPATH", "")])}
@@ -192,14 +192,6 @@ def _locust(
         raise RuntimeError(f"Locust ended without a result (status {process.returncode}):\n{said}")
     content: dict[str, Any] = json.loads(measures.read_text(encoding="utf-8"))
     return content
-
-
-def _free_port() -> int:
-    """A port for Locust's master and its workers: two runs at once do not meet."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-    return port
 
 
 def _facts(settings: Settings) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -32,6 +33,8 @@ class Served:
     """Process of the server; None when it is not ours."""
     database: int | None
     """Process of PostgreSQL; None when there is none of ours."""
+    metrics: str | None
+    """Address of the server's metrics; None when it is not ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +58,12 @@ def serving(
     key = kept / "loadtests.key"
     os.environ["SOLIDARITE_PSEUDONYM_KEY_FILE"] = str(key)
     _fill_once(kept / "loadtests.json", Filled(store, foyers, persons), url, key, progress)
+    metrics = f"127.0.0.1:{free_port()}"
     environment = {
         **os.environ,
         "SOLIDARITE_DECLARATION_CALENDAR": "LIBRE",
         "SOLIDARITE_STORE": url,
+        "SOLIDARITE_METRICS_LISTEN": metrics,
         "SOLIDARITE_SUPERVISOR": str(os.getpid()) if workers == 1 else "0",
     }
     command = [sys.executable, "-c", _SERVE, "serve", "--listen", "127.0.0.1:0", "--workers", str(workers)]
@@ -74,9 +79,17 @@ def serving(
         if " sur " not in said:
             raise CannotServe(f"the server did not start:\n{log.read_text(errors='replace')[-2_000:]}")
         try:
-            yield Served(said.split(" sur ")[1].split()[0], process.pid, database[1] if database else None)
+            yield Served(said.split(" sur ")[1].split()[0], process.pid, database[1] if database else None, metrics)
         finally:
             process.terminate()
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody listens on."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+    return port
 
 
 def check_target(address: str) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
+import urllib.request
 from dataclasses import dataclass
 
 import psutil
+
+_VALUE = re.compile(r"^(\w+) (\S+)$", re.MULTILINE)
+_QUEUES = ("calls_in_progress", "ingest_waiting_batches")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +26,25 @@ class Sample:
     """Resident memory, pages shared between processes counted in each."""
 
 
-class Watch:
-    """Samples groups of processes, each with its descendants, every second."""
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """What waits in the server at one instant, by its own metrics."""
 
-    def __init__(self, groups: dict[str, int]) -> None:
+    at: float
+    calls: float
+    """Calls and streams in progress."""
+    batches: float
+    """Batches that wait to be written."""
+
+
+class Watch:
+    """Samples groups of processes, each with its descendants, and the metrics of the server, every second."""
+
+    def __init__(self, groups: dict[str, int], metrics: str | None) -> None:
         self._groups = groups
+        self._metrics = metrics
         self.samples: dict[str, list[Sample]] = {name: [] for name in groups}
+        self.queues: list[Queue] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -52,6 +70,18 @@ class Watch:
                 self.samples[name].append(Sample(now, spent / (now - at), memory))
                 before[name] = usage
             at = now
+            if self._metrics is not None:
+                self._scrape(self._metrics)
+
+    def _scrape(self, address: str) -> None:
+        try:
+            with urllib.request.urlopen(f"http://{address}/metrics", timeout=1) as answer:
+                text = answer.read().decode()
+        except OSError:
+            return
+        values = dict(_VALUE.findall(text))
+        calls, batches = (float(values.get(f"solidarite_{name}", 0)) for name in _QUEUES)
+        self.queues.append(Queue(time.time(), calls, batches))
 
 
 def _usage(root: int) -> dict[int, tuple[float, int]]:

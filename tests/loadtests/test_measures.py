@@ -12,7 +12,7 @@ from loadtests.recorder import RECOMPUTED
 from loadtests.report import Result, html_of, summary_of
 from loadtests.shapes import SHAPES
 from loadtests.verdict import judgements, knee, knee_is_passed, seconds_of_step
-from loadtests.watch import Sample
+from loadtests.watch import Queue, Sample
 
 CALLS = ("StreamResourceRecords", "PrefillDeclaration", "SubmitDeclaration")
 
@@ -111,8 +111,11 @@ def test_the_knee_is_the_last_step_before_the_first_that_misses_a_level():
 
 def result(measures, of):
     samples = {"server": [Sample(1_000.0 + s, 0.5, 200.0) for s in range(60)]}
+    queues = [Queue(1_000.0 + s, 12, 3) for s in range(60)]
     ceiling = {"calls_per_s": 2_000.0, "batches_per_s": 300.0}
-    return Result(of, measures, judgements(measures, of), 1_000.0, samples, ceiling, {"Date": "today"}, "loadtests run")
+    return Result(
+        of, measures, judgements(measures, of), 1_000.0, samples, queues, ceiling, {"Date": "today"}, "loadtests run"
+    )
 
 
 @pytest.mark.parametrize("name", SHAPES)

@@ -87,6 +87,7 @@ def test_a_run_starts_everything_by_itself_and_reports(tmp_path):
     assert summary["generator_ceiling"]["calls_per_s"] > 0
     assert summary["generator_ceiling"]["batches_per_s"] > 0
     assert summary["memory_mib"]["server"] > 20
+    assert summary["queue"]["calls"] >= 1  # streams at least
     assert "loadtests run national-day" in summary["command"]
     (page,) = tmp_path.glob("*.html")
     assert str(page) in done.stdout
