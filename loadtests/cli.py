@@ -1,4 +1,4 @@
-"""The command line: `python -m loadtests run SHAPE`, `shapes`, `fill`."""
+"""The command line: `python -m loadtests run SHAPE`, `shapes`, `fill`, `report`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> int:
             print(f"{shape.name:20} {shape.label}")
         return 0
     try:
-        return _fill(asked) if asked.command == "fill" else _run(asked)
+        return {"fill": _fill, "report": _report, "run": _run}[asked.command](asked)
     except ValueError as error:
         parser.error(str(error))
 
@@ -74,6 +74,12 @@ def _fill(asked: argparse.Namespace) -> int:
     return 0
 
 
+def _report(asked: argparse.Namespace) -> int:
+    from loadtests.run import report_on
+
+    return report_on(asked.measures, asked.reports, "python -m loadtests " + " ".join(sys.argv[1:]))
+
+
 def _persons(asked: int, foyers: int) -> int:
     if asked and asked < 2 * foyers:
         raise ValueError(f"--persons counts those of the foyers too: at least {2 * foyers} for {foyers} foyers")
@@ -108,6 +114,9 @@ def _parser() -> argparse.ArgumentParser:
     fill.add_argument("--target", metavar="HOST:PORT", required=True)
     fill.add_argument("--foyers", type=_count, required=True)
     fill.add_argument("--persons", type=_count, default=0, help="persons with records (default: two a foyer)")
+    report = commands.add_parser("report", help="report on a run of locust -f loadtests/locustfile.py --measures FILE")
+    report.add_argument("measures", type=Path, metavar="FILE")
+    report.add_argument("--reports", type=Path, default=REPORTS, metavar="FOLDER", help="where the report goes")
     commands.add_parser("shapes", help="list the shapes")
     return parser
 

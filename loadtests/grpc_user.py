@@ -56,7 +56,7 @@ class GrpcUser(User):
         # One thread for each channel, and some for the streams of answers.
         gevent.get_hub().threadpool.maxsize = _THREADS
         # Without its own pool of connections, users of a process would share one, and so one server process.
-        self.channel = grpc.insecure_channel(self.host or "", [("grpc.use_local_subchannel_pool", 1)])
+        self.channel = grpc.insecure_channel(address_of(self.host), [("grpc.use_local_subchannel_pool", 1)])
 
     def on_stop(self) -> None:
         """Close the channel."""
@@ -181,6 +181,14 @@ class BatchStream:
         waiting, self._waiting = self._waiting, []
         for intended in waiting:
             self._user.count(name_of(self._method), intended, failure=reason)
+
+
+def address_of(host: str | None) -> str:
+    """The address that Locust's host stands for, with or without the http:// that its page suggests."""
+    address = (host or "").removeprefix("http://").rstrip("/")
+    if not address.rpartition(":")[2].isdecimal():
+        raise ValueError("the host is the address of the service, for example --host 127.0.0.1:50051")
+    return address
 
 
 def name_of(method: Any) -> str:

@@ -7,7 +7,7 @@ their pace come from the shape; Locust's own settings for them are not used.
 from __future__ import annotations
 
 # First of all: tells gRPC about gevent, before any other module of gRPC is loaded.
-from loadtests.grpc_user import GrpcUser  # isort: skip
+from loadtests.grpc_user import GrpcUser, address_of  # isort: skip
 
 import json
 import sys
@@ -81,6 +81,12 @@ def set_users(plan: Plan) -> None:
 @events.init.add_listener
 def prepare(environment: Any, **_: Any) -> None:
     """Count the users before Locust plans them, and keep sampling."""
+    options = environment.parsed_options
+    if options is not None and options.headless and not options.worker:
+        try:
+            address_of(environment.host)
+        except ValueError as error:
+            sys.exit(f"Error: {error}")
     environment.stop_timeout = _DRAIN_SECONDS
     environment.session, environment.merged = None, Measures()
     if environment.parsed_options is not None:
@@ -118,7 +124,13 @@ def stop(environment: Any, **_: Any) -> None:
     """Write what was measured, where somebody asked for it."""
     file = environment.parsed_options.measures
     if file and not isinstance(environment.runner, runners.WorkerRunner):
-        content = {"start": environment.session.start_on_the_clock, **_measured(environment).to_plain()}
+        session = environment.session
+        content = {
+            "plan": session.plan.to_plain(),
+            "start": session.start_on_the_clock,
+            "generators": environment.parsed_options.generators,
+            **_measured(environment).to_plain(),
+        }
         Path(file).write_text(json.dumps(content), encoding="utf-8")
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from loadtests.national import national
 from loadtests.shapes import SHAPES, Shape
@@ -25,6 +26,15 @@ class Plan:
     """Persons with records in the store, those of the dossiers first."""
     seed: int
     connections: int = CONNECTIONS
+
+    def to_plain(self) -> dict[str, Any]:
+        """Numbers and texts only."""
+        return {**{f.name: getattr(self, f.name) for f in fields(self)}, "shape": self.shape.name}
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Plan:
+        """The inverse of `to_plain`."""
+        return cls(**{**plain, "shape": shape_named(plain["shape"])})
 
     @property
     def times_the_country(self) -> float:

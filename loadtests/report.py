@@ -57,7 +57,8 @@ class Result:
     queues: list[Queue]
     """What the server says of its queues; empty when it is not ours."""
     ceiling: dict[str, float]
-    """What the generator makes against a server that does nothing, with 32 users in a closed loop."""
+    """What the generator makes against a server that does nothing, with 32 users in a closed loop; empty when it was
+    not measured."""
     facts: dict[str, str]
     command: str
 
@@ -102,6 +103,8 @@ class Result:
             (s, sum(self.measures.total(call, [s]).calls for call in calls if call != "StreamResourceRecords"))
             for s in seconds
         )
+        if not self.ceiling:
+            return 0.0
         return unary / max(self.ceiling["calls_per_s"], 1) + batches / max(self.ceiling["batches_per_s"], 1)
 
     def cpu(self, group: str) -> float:
@@ -447,6 +450,8 @@ def _cost_charts(result: Result) -> str:
 
 def _generator(result: Result) -> str:
     ceiling = result.ceiling
+    if not ceiling:
+        return "<p>The generator's own ceiling was not measured in this run.</p>"
     return (
         "<p>The generator's own ceiling, measured in this run against a server that does nothing: "
         f"<strong>{ceiling['calls_per_s']:,.0f}</strong> unary calls/s, "

@@ -75,7 +75,27 @@ def run(plan: Plan, settings: Settings) -> int:
     except (CannotServe, RuntimeError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 3
-    page = write(result, settings.reports)
+    return conclude(result, settings.reports)
+
+
+def report_on(file: Path, reports: Path, command: str) -> int:
+    """Report on what a master of Locust wrote with `--measures`; ValueError when the file is not that."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        plan, measures = Plan.from_plain(content["plan"]), Measures.from_plain(content)
+        facts = {
+            "Date": datetime.fromtimestamp(content["start"], UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            "Generator": f"{content['generators']} process(es) of Locust",
+        }
+        result = Result(plan, measures, judgements(measures, plan), content["start"], {}, [], {}, facts, command)
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{file} is not a file written by our locustfile with --measures") from error
+    return conclude(result, reports)
+
+
+def conclude(result: Result, reports: Path) -> int:
+    """Write the report, say the verdict; the status of the command."""
+    page = write(result, reports)
     for judgement in result.judgements:
         print(f"{'met   ' if judgement.met else 'MISSED'}  {judgement.label}: {judgement.measured} ({judgement.limit})")
     for warning in result.warnings:

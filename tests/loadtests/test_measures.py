@@ -10,6 +10,7 @@ from loadtests.measures import Measures, bucket_of, percentile, top_of
 from loadtests.plan import Plan
 from loadtests.recorder import RECOMPUTED
 from loadtests.report import Result, html_of, summary_of
+from loadtests.run import report_on
 from loadtests.shapes import SHAPES
 from loadtests.verdict import judgements, knee, knee_is_passed, seconds_of_step
 from loadtests.watch import Queue, Sample
@@ -133,6 +134,15 @@ def test_the_page_of_every_shape_stands_alone_and_shows_the_verdict(name):
 
 def test_a_page_about_nothing_can_still_be_read():
     assert "A service level is missed" in html_of(result(Measures(), plan()))
+
+
+def test_what_a_master_wrote_can_be_reported_on_later(tmp_path):
+    asked, file = plan("window-opening"), tmp_path / "measures.json"
+    for latency, status in ((1, 0), (400, 1)):
+        content = {"plan": asked.to_plain(), "start": 1_000.0, "generators": 3, **measured([latency]).to_plain()}
+        file.write_text(json.dumps(content), encoding="utf-8")
+        assert report_on(file, tmp_path / "reports", "loadtests report") == status
+    assert list((tmp_path / "reports").glob("*-window-opening.html"))
 
 
 def test_a_chart_keeps_its_lines_inside_its_frame():

@@ -141,6 +141,8 @@ def test_a_run_that_is_stopped_leaves_no_process_and_no_folder(tmp_path):
         (["run", "dsn-5", "--workers", "0"], "a whole number from 1 on"),
         (["run", "dsn-5", "--target", "127.0.0.1:1", "--workers", "2"], "are for one of ours"),
         (["run", "dsn-5", "--foyers", "100", "--persons", "150"], "at least 200 for 100 foyers"),
+        (["report", __file__], "is not a file written by our locustfile"),
+        (["report", "/nowhere"], "is not a file written by our locustfile"),
         (["run"], "SHAPE"),
         ([], "COMMAND"),
     ],
