@@ -20,6 +20,7 @@ from solidarite_server.ports import Batch, Store
 from solidarite_server.record_columns import RECORD_DTYPE, RecordColumns, days_of
 from solidarite_server.services.clock import SystemClock
 from solidarite_server.services.foyers import FoyerService
+from solidarite_server.services.keyring import Keyring
 from solidarite_server.storage import open_store
 
 MOIS = Month(2026, 11)
@@ -73,9 +74,9 @@ def blocks(foyers: int) -> Iterator[range]:
     return (range(start, min(start + _BLOCK, foyers)) for start in range(0, foyers, _BLOCK))
 
 
-def fill(url: str, foyers: int) -> int:
-    """Fill the store at `url`; returns the number of records."""
-    store: Store = open_store(url, clock=SystemClock())
+def fill(url: str, foyers: int, keys: Keyring | None = None) -> int:
+    """Fill the store at `url`, wrapped under `keys` when given; returns the number of records."""
+    store: Store = open_store(url, clock=SystemClock(), keys=keys)
     dossiers, count = FoyerService(store), 0
     for numbers in blocks(foyers):
         dossiers.upsert([foyer(number) for number in numbers])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+_IN_TEXT = re.compile(r"(?<![0-9A-Z])([12]\d{2}(?:0[1-9]|1[0-2]|[2-9]\d)(?:\d{2}|2[AB])\d{6}(?:\d{2})?)(?![0-9A-Z])")
 _NIR = re.compile(r"[1-478]\d{4}(?:\d{2}|2[AB])\d{6}")
 
 
@@ -15,6 +16,15 @@ def is_valid_nir(nir: str, key: str | None = None) -> bool:
     if not _NIR.fullmatch(nir):
         return False
     return key is None or key == nir_key(nir)
+
+
+def holds_nir(text: str) -> bool:
+    """Tell whether a free text holds what looks like a permanent NIR, with or without its key.
+
+    >>> holds_nir("dossier de 2550814168025"), holds_nir("255081416802538"), holds_nir("SIRET 81234567800013")
+    (True, True, False)
+    """
+    return any(len(found) == 13 or found[13:] == nir_key(found[:13]) for found in _IN_TEXT.findall(text.upper()))
 
 
 def is_permanent(nir: str) -> bool:

@@ -16,7 +16,7 @@ from solidarite_server.domain.errors import InvalidRequest
 from solidarite_server.domain.money import MAX_CENTS
 from solidarite_server.domain.month import FIRST_YEAR, LAST_YEAR, Month
 from solidarite_server.domain.nature import NatureRessource
-from solidarite_server.domain.nir import is_valid_nir
+from solidarite_server.domain.nir import holds_nir, is_valid_nir
 from solidarite_server.legislation.loader import FIRST_REPLAY
 
 _E = TypeVar("_E", bound=IntEnum)
@@ -80,10 +80,12 @@ def now_us() -> int:
     return int(datetime.now(UTC).timestamp() * 1_000_000)
 
 
-def text(value: str, field: str, *, maximum: int, minimum: int = 1) -> str:
-    """Check the length of a text, in characters."""
+def text(value: str, field: str, *, maximum: int, minimum: int = 1, names_person: bool = False) -> str:
+    """Check the length of a text, in characters, and that it names nobody unless that is what it is for."""
     if not minimum <= len(value) <= maximum:
         raise InvalidRequest(f"De {minimum} à {maximum} caractères sont acceptés.", field=field)
+    if not names_person and holds_nir(value):
+        raise InvalidRequest("Ce champ est gardé en clair : il ne reçoit pas de NIR.", field=field)
     return value
 
 

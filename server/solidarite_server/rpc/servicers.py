@@ -156,7 +156,9 @@ class ResourceRecordServicer(resource_record_pb2_grpc.ResourceRecordServiceServi
     def _person(self, request: resource_record_pb2.ListResourceRecordsRequest) -> bytes:
         kind = request.WhichOneof("person")
         if kind == "ntt":
-            return self._services.pseudonyms.ntt(convert.text(request.ntt, "ntt", minimum=11, maximum=40))
+            return self._services.pseudonyms.ntt(
+                convert.text(request.ntt, "ntt", minimum=11, maximum=40, names_person=True)
+            )
         if kind != "nir" or not is_valid_nir(request.nir):
             raise InvalidRequest("Un NIR compte 13 caractères (Corse : 2A ou 2B).", field="nir")
         return self._services.pseudonyms.nir(request.nir)
