@@ -10,7 +10,10 @@ export default defineConfig({
     emptyOutDir: true,
     target: "es2023",
     modulePreload: false,
-    rolldownOptions: { output: { entryFileNames: "page.js" } },
+    rolldownOptions: {
+      input: ["index.html", "accessibilite.html"],
+      output: { entryFileNames: "page.js", assetFileNames: "page[extname]" },
+    },
   },
   server: {
     // `npm run dev` beside `solidarite demo --web`.

@@ -268,11 +268,6 @@ def _gateway(settings: Settings, address: str) -> Iterator[None]:
         return
     from solidarite_server.gateway import GatewayError, GatewaySettings, running_gateway
 
-    if settings.tls_certificate_file is not None or settings.share_port:
-        raise SettingsError(
-            "--with-gateway sert à développer, avec un seul processus et sans TLS ; sinon, lancez "
-            "« solidarite gateway » à côté du serveur."
-        )
     try:
         with running_gateway(GatewaySettings(listen=settings.gateway_listen, server=address, page=True)) as gateway:
             print(f"Passerelle prête sur {gateway.url}.", flush=True)

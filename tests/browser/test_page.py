@@ -168,6 +168,9 @@ def test_the_whole_flow_with_a_refused_amendment_and_a_late_correction(visit: Vi
     expect(cell(page, "Lucas/2026-07/SALAIRE")).to_contain_text("confirmé")
     page.get_by_role("button", name="Valider ma déclaration").click()
     expect(page.get_by_role("alert")).to_contain_text("Cochez la case")
+    expect(page.get_by_label("Je certifie")).to_be_focused()
+    expect(page.get_by_label("Je certifie")).to_have_attribute("aria-describedby", "certifier-erreur")
+    assert violations(page, axe) == []
     page.get_by_label("Je certifie").check()
     page.get_by_role("button", name="Valider ma déclaration").click()
 

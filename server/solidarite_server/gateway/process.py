@@ -55,6 +55,7 @@ def running_gateway(settings: GatewaySettings, documents: Mapping[str, Any] | No
         with subprocess.Popen(command, preexec_fn=_end_with_parent, process_group=0) as process:  # noqa: S603 - ours
             try:
                 host, port = _wait_until_ready(process, admin)
+                configuration.unlink()  # read once; nothing of it stays behind, even after a kill -9
                 scheme = "https" if settings.tls_certificate_file else "http"
                 yield RunningGateway(f"{scheme}://{host}:{port}", process)
             finally:

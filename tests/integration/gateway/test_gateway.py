@@ -271,7 +271,11 @@ def start(*arguments: str) -> subprocess.Popen[str]:
     code = "import sys; from solidarite_client.cli import main; sys.exit(main(sys.argv[1:]))"
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "SOLIDARITE_GATEWAY_LISTEN": "127.0.0.1:0"}
     return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, text=True, env=environment
+        [sys.executable, "-c", code, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
     )
 
 
@@ -310,6 +314,22 @@ def test_serve_with_gateway_starts_both(tmp_path: Path):
         assert ask(f"{gateway}/v1/foyers/0000002").detail("ErrorInfo")["reason"] == "FOYER_UNKNOWN"
         process.terminate()
         assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("gateway", "--listen", "8080"), "listen : attendu : hôte:port"),
+        (("serve", "--with-gateway", "--workers", "2"), "avec un seul processus"),
+    ],
+    ids=["gateway", "serve"],
+)
+def test_what_cannot_work_is_said_and_nothing_starts(arguments: tuple[str, ...], said: str):
+    with start(*arguments) as process:
+        output, errors = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert said in errors
+    assert output == ""
 
 
 @pytest.mark.skipif(not page_files(), reason="the page is not built")

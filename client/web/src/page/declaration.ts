@@ -419,7 +419,7 @@ function received(session: Session, line: DeclarationLine): HTMLElement | false 
 
 /** « avant → après », or the one amount there is. */
 export function change(before: bigint | undefined, after: bigint | undefined): Child {
-  const shown = [before, after].filter((cents) => cents !== undefined).map(formatEuros);
+  const shown = [...new Set([before, after].filter((cents) => cents !== undefined))].map(formatEuros);
   return shown.length > 0 && h("span", { class: "amount" }, ` ${shown.join(" → ")}`);
 }
 

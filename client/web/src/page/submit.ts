@@ -9,6 +9,7 @@ import type { Session } from "./session.ts";
 
 export class SubmitView {
   private certified = false;
+  private uncertified = false;
   private error: string | undefined;
   private busy = false;
 
@@ -45,6 +46,8 @@ export class SubmitView {
             `${untouched} ${untouched > 1 ? "montants préremplis ne sont" : "montant prérempli n'est"} pas encore ${untouched > 1 ? "confirmés" : "confirmé"}. `,
             h("button", { type: "button", id: "tout-confirmer", onclick: () => void this.confirmAll() }, "Tout confirmer"),
           ),
+        this.uncertified &&
+          h("p", { class: "problem", id: "certifier-erreur", role: "alert" }, "Cochez la case pour certifier vos ressources avant de valider."),
         h(
           "div",
           { class: "check" },
@@ -52,7 +55,8 @@ export class SubmitView {
             type: "checkbox",
             id: "certifier",
             checked: this.certified,
-            "aria-describedby": this.error ? "certifier-erreur" : undefined,
+            "aria-describedby": this.uncertified ? "certifier-erreur" : undefined,
+            "aria-invalid": this.uncertified ? "true" : undefined,
             onchange: (event) => (this.certified = (event.target as HTMLInputElement).checked),
           }),
           h("label", { for: "certifier" }, "Je certifie que ces ressources sont exactes et complètes."),
@@ -68,8 +72,8 @@ export class SubmitView {
 
   private async submit(event: Event): Promise<void> {
     event.preventDefault();
-    if (!this.certified) {
-      this.error = "Cochez la case pour certifier vos ressources avant de valider.";
+    this.uncertified = !this.certified;
+    if (this.uncertified) {
       this.draw();
       document.getElementById("certifier")?.focus();
       return;
