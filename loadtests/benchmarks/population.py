@@ -4,7 +4,8 @@
 
 Prints one JSON object a line. `ratio_to_copy` is the time that one process takes to make the columns over the time of a
 plain copy of the same columns, measured in turn in the same run. `peak_mib` is the most memory that this process held,
-or its largest child. Processes are started before the clock: what is measured is the pace, not the start.
+or its largest child. `cpu_microseconds_a_foyer` is what the work itself costs, whatever else the machine does.
+Processes are started before the clock: what is measured is the pace, not the start.
 """
 
 from __future__ import annotations
@@ -35,16 +36,20 @@ _WARM_BLOCKS = 4
 _STORE_FOYERS = 50_000
 
 
-def columns(population: Population, examen: Examen, number: int) -> int:
-    """Make the columns of a block; how many households."""
-    return len(engine_columns(population.block(number), examen, population.marginals))
+def columns(population: Population, examen: Examen, number: int) -> float:
+    """Make the columns of a block; seconds of processor."""
+    start = time.process_time()
+    engine_columns(population.block(number), examen, population.marginals)
+    return time.process_time() - start
 
 
-def columns_and_records(population: Population, examen: Examen, number: int) -> int:
-    """Make the columns and the records of a block; how many records."""
+def columns_and_records(population: Population, examen: Examen, number: int) -> float:
+    """Make the columns and the records of a block; seconds of processor."""
+    start = time.process_time()
     block = population.block(number)
     engine_columns(block, examen, population.marginals)
-    return len(records(block, examen.months, population.marginals))
+    records(block, examen.months, population.marginals)
+    return time.process_time() - start
 
 
 def peak_mib() -> float:
@@ -84,12 +89,13 @@ def main() -> None:
         for name, work in (("columns", columns), ("columns_and_records", columns_and_records)):
             list(pool.map(partial(work, population, examen), range(min(_WARM_BLOCKS, population.block_count))))
             start = time.perf_counter()
-            list(pool.map(partial(work, population, examen), range(population.block_count)))
+            used = sum(pool.map(partial(work, population, examen), range(population.block_count)))
             seconds = time.perf_counter() - start
             report(
                 case=f"{name}_{arguments.processes}_processes",
                 foyers=population.foyers,
                 foyers_per_s=round(population.foyers / seconds),
+                cpu_microseconds_a_foyer=round(used / population.foyers * 1e6, 2),
                 peak_mib=peak_mib(),
             )
         with tempfile.TemporaryDirectory() as folder:

@@ -153,7 +153,7 @@ def reform_tables(outcome: reform.Comparison) -> list[Shown]:
     tables: list[Shown] = [
         (f"Droit de {outcome.mois_droit}, France entière", ("", "avant", "après", "écart", "écart par an"), totals)
     ]
-    heads = ("", "foyers", "gagnants", "perdants", "variation moyenne", "coût annuel", "niveau de vie moyen")
+    heads = ("", "foyers", "gagnants", "perdants", "variation moyenne", "coût annuel", "niveau de vie")
     for dimension, title in _DIMENSIONS.items():
         rows: list[tuple[str, ...]] = [
             (
