@@ -66,7 +66,15 @@ ASKED_OF_FAMILY = (
     "ppa",
     "ppa_nette_crds",
 )
-ASKED_BY_MONTH = ("ppa_fictive", "ppa_forfait_logement", "ppa_fictive_montant_forfaitaire", "rsa_majore_eligibilite")
+ASKED_BY_MONTH = (
+    "ppa_eligibilite",
+    "ppa_revenu_activite",
+    "ppa_ressources_hors_activite",
+    "ppa_fictive",
+    "ppa_forfait_logement",
+    "ppa_fictive_montant_forfaitaire",
+    "rsa_majore_eligibilite",
+)
 Values = dict[str, Any]
 
 
@@ -176,7 +184,10 @@ def answer(case: Mapping[str, Any], body: Mapping[str, Mapping[str, Values]]) ->
         "ppa_detail": {
             "months": {
                 month: {
+                    "eligible": family["ppa_eligibilite"][month],
                     "majoration_isolement": family["rsa_majore_eligibilite"][month],
+                    "revenus_activite": family["ppa_revenu_activite"][month],
+                    "ressources_hors_activite": family["ppa_ressources_hors_activite"][month],
                     "montant_forfaitaire": family["ppa_fictive_montant_forfaitaire"][month],
                     "forfait_logement": family["ppa_forfait_logement"][month],
                     "bonification": sum(
