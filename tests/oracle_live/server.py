@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from typing import Any
 
 PACKAGES = ("openfisca-france==176.1.8", "openfisca-core[web-api]==44.7.1")
 """The versions of the oracle's file."""
-START_SECONDS, ANSWER_SECONDS = 240, 300
+START_SECONDS, ANSWER_SECONDS = 600, 600
 
 
 def environment(folder: Path) -> Path:
@@ -50,17 +51,18 @@ def serving(command: Path) -> Iterator[str]:
         ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,
         env={**os.environ, "PATH": f"{command.parent}{os.pathsep}{os.environ['PATH']}"},
     )
     try:
         _wait(process, port)
         yield f"http://127.0.0.1:{port}"
     finally:
-        process.terminate()
-        try:
+        os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # a worker still busy
 
 
 def _wait(process: subprocess.Popen[bytes], port: int) -> None:
@@ -68,7 +70,11 @@ def _wait(process: subprocess.Popen[bytes], port: int) -> None:
     while time.monotonic() < until:
         if process.poll() is not None:
             raise RuntimeError("OpenFisca's web API ended as soon as it started.")
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/entities", timeout=10):
+        # One patient request: the port listens long before the worker has read the legislation.
+        with (
+            contextlib.suppress(ConnectionError, urllib.error.URLError),
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/entities", timeout=START_SECONDS),
+        ):
             return
         time.sleep(0.5)
     raise RuntimeError(f"OpenFisca's web API did not answer within {START_SECONDS} s.")

@@ -153,7 +153,7 @@ def _person(person: Mapping[str, Any], droit: Month, months: list[str], referenc
         values[variable] = constant(bool(person.get(name)))
     values["enceinte"] = {month: month in person.get("grossesse", []) for month in months}
     if person.get("date_arret_travail"):
-        values["date_arret_de_travail"] = constant(person["date_arret_travail"])
+        values["date_arret_de_travail"] = {"ETERNITY": person["date_arret_travail"]}
     values["livret_a"] = constant(person.get("livret_a", 0))
     values["epargne_revenus_non_imposables"] = constant(person.get("epargne_non_productive", 0))
     years = range(droit.year - 3, droit.year + 1)
