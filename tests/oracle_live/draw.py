@@ -130,7 +130,7 @@ class _Draw:
         return person
 
     def child(self, name: str) -> dict[str, Any]:
-        person = self.person(name, "enfant", self.random.randint(-1, 12 * 26))
+        person = self.person(name, "enfant", self.random.randint(0, 12 * 26))
         if self.chance(0.5):
             person["ouvre_droit_asf"] = True
         if self.chance(0.03):

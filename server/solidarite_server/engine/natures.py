@@ -82,6 +82,22 @@ NEUTRALISABLE = _table(
 )
 """Natures ignored whole when interrupted (R262-13): work and unemployment; sick pay while it is work income. The others
 are ignored within the amount for one person."""
+NEUTRALISABLE_OPENFISCA = _table(
+    {
+        1: (
+            *_KINDS[PAIE],
+            N.BOURSE_RECHERCHE,
+            N.INDEMNITE_VOLONTARIAT,
+            N.MICRO_ENTREPRISE,
+            N.IJSS_MATERNITE,
+            N.IJSS_PATERNITE,
+            N.IJSS_ADOPTION,
+            N.CHOMAGE,
+            N.RETRAITE,
+        )
+    }
+)
+"""Natures that the shortcut of OpenFisca ignores whole."""
 REMPLACE = _table(
     {1: (N.CHOMAGE, N.RETRAITE, N.INVALIDITE, *_KINDS[MALADIE], N.IJSS_MATERNITE, N.IJSS_PATERNITE, N.IJSS_ADOPTION)}
 )

@@ -53,6 +53,7 @@ from solidarite_server.engine.natures import (
     MALADIE,
     MINIMA_SOCIAUX,
     NEUTRALISABLE,
+    NEUTRALISABLE_OPENFISCA,
     PAIE,
     PPA_SEULE,
     PROFESSIONNEL,
@@ -230,12 +231,15 @@ def maladie_professionnelle(lines, first, last, persons, line, declaration, k, p
     month = declaration - 8 + k
     if not o.maladie_selon_versements:
         return arret != 0 and arret <= month < arret + p[P.MOIS_MALADIE]
-    if arret != 0 and arret >= month - p[P.MOIS_MALADIE]:
-        return True
+    # Recent by its date, or else because nothing was paid three months earlier; or paid beside wages.
+    recent = arret == 0 or arret >= month - p[P.MOIS_MALADIE]
     for i in range(first, last):
-        if lines[i]["person"] == person and lines[i]["category"] == SALAIRE and lines[i]["mois"] == k:
-            return lines[i]["cents"] > 0
-    return False
+        if lines[i]["person"] == person and lines[i]["category"] <= NATURE_MAX and lines[i]["cents"] > 0:
+            if lines[i]["category"] == SALAIRE and lines[i]["mois"] == k:
+                return True
+            if arret == 0 and TRAITEMENT[lines[i]["category"]] == MALADIE and lines[i]["mois"] == k - 3:
+                recent = False
+    return recent
 
 
 @rule
@@ -252,7 +256,7 @@ def neutralisation(persons, lines, first, last, line, declaration, p, o):
     # Shortcut of OpenFisca, which looks at the amounts of M-1 and M.
     if MINIMA_SOCIAUX[nature] or not interruption_constatee(lines, first, last, person, nature):
         return COMPTEE
-    entiere = NEUTRALISABLE[nature] != 0
+    entiere = NEUTRALISABLE_OPENFISCA[nature] != 0
     if TRAITEMENT[nature] == MALADIE:
         entiere = maladie_professionnelle(lines, first, last, persons, line, declaration, 7, p, o)
         if entiere != maladie_professionnelle(lines, first, last, persons, line, declaration, k, p, o):
@@ -260,6 +264,21 @@ def neutralisation(persons, lines, first, last, line, declaration, p, o):
     if not entiere:
         return AU_DELA
     return COMPTEE if remplacement_recu(lines, first, last, person) else IGNOREE
+
+
+@rule
+def au_dela(lines, first, last, line, quarter, base):
+    """Shortcut of OpenFisca for R262-13: what the quarter holds of a nature beyond three times the base, told once."""
+    total = 0.0
+    premier = True
+    for i in range(first, last):
+        other = lines[i]
+        if other["person"] == line["person"] and other["category"] == line["category"]:
+            if quarter <= other["mois"] < quarter + 3:
+                total += other["cents"]
+            if quarter <= other["mois"] < line["mois"]:
+                premier = False
+    return max(0.0, total - 3.0 * base) if premier and quarter <= line["mois"] < quarter + 3 else 0.0
 
 
 @rule
@@ -300,6 +319,10 @@ def ranger_lignes(sums, versees, foyer, persons, lines, group, base, tables, o):
         else:
             sort = neutralisation(persons, lines, first, last, line, group["declaration"], tables[3], o)
             ranger(sums, line["person"], k, line["category"], float(line["cents"]), sort, group["dons"] != 0, o)
+            if sort == AU_DELA and o.neutralisation_automatique:
+                sums[line["person"], group["rsa_first"], RSA_NEUTRALISABLE] += au_dela(
+                    lines, first, last, line, group["rsa_first"], base
+                )
             if TRAITEMENT[line["category"]] == MALADIE:
                 pro = maladie_professionnelle(lines, first, last, persons, line, group["declaration"], k, tables[3], o)
                 kind = PPA_PROFESSIONNEL if pro else PPA_AUTRES
@@ -332,7 +355,7 @@ def ranger(sums, person, k, nature, cents, sort, dons, o):
     if kind != PPA_SEULE and (kind != DONS or dons):
         if sort == COMPTEE:
             sums[person, k, RSA_AUTRES] += cents
-        elif sort == AU_DELA:
+        elif sort == AU_DELA and not o.neutralisation_automatique:
             sums[person, k, RSA_NEUTRALISABLE] += cents
     if kind == PROFESSIONNEL:
         sums[person, k, PPA_PROFESSIONNEL] += cents
@@ -467,6 +490,17 @@ def conjoint_de(persons):
 
 
 @rule
+def isolement_recent(foyer, month, p, o):
+    """CASF R262-2: twelve months from the claim; each month of delay after the sixth takes one away."""
+    debut = foyer["isolement_debut"]
+    if o.isolement_dix_huit_mois:
+        fin = debut + p[P.OF_ISOLEMENT_DUREE]
+    else:
+        fin = debut + min(float(foyer["isolement_demande"]), p[P.ISOLEMENT_DELAI]) + p[P.ISOLEMENT_DUREE]
+    return debut <= month < fin
+
+
+@rule
 def majoration(foyer, persons, conjoint, a_charge, benjamin, declaration, k, p, o):
     """CASF L262-9 and R262-2, CSS D843-1: alone with a child or pregnant, for 12 months or until the child is 3.
 
@@ -478,13 +512,7 @@ def majoration(foyer, persons, conjoint, a_charge, benjamin, declaration, k, p, 
         return True
     if a_charge == 0:
         return False
-    month, debut = declaration - 8 + k, foyer["isolement_debut"]
-    if o.isolement_dix_huit_mois:
-        fin = debut + p[P.OF_ISOLEMENT_DUREE]
-    else:
-        # Twelve months from the claim; each month after the sixth takes one away.
-        fin = debut + min(float(foyer["isolement_demande"]), p[P.ISOLEMENT_DELAI]) + p[P.ISOLEMENT_DUREE]
-    return debut <= month < fin or benjamin < 12 * p[P.ISOLEMENT_AGE]
+    return isolement_recent(foyer, declaration - 8 + k, p, o) or benjamin < 12 * p[P.ISOLEMENT_AGE]
 
 
 @rule
@@ -536,6 +564,7 @@ def compter_a_charge(
             )
         if not exclus[q]:
             n += 1
+        if not exclus[q] or o.enfant_exclu_ouvre_majoration:
             benjamin = plus_jeune
     return n, benjamin
 
@@ -548,7 +577,8 @@ def exclu_au_forfait(foyer, persons, sums, q, conjoint, benjamin, declaration, k
     for r in range(persons.shape[0]):
         if est_a_charge(persons[r], declaration, k, p, o):
             candidats += 1
-    if candidats == 1 and majoration(foyer, persons, conjoint, 1, benjamin, declaration, k, p, o):
+    seul = conjoint < 0 and bit(foyer["isole"], k) and not bit(persons[0]["grossesse"], k)
+    if candidats == 1 and seul and isolement_recent(foyer, declaration - 8 + k, p, o):
         limite = (p[P.ISOLEMENT_BASE] - 1.0 + p[P.ISOLEMENT_ENFANT]) * base
     decalage = 8 - first
     total = 0.0
@@ -642,14 +672,11 @@ def condition_rsa(foyer, persons, conjoint, declaration, majoree, p, o):
 
 @rule
 def neutralisees_comptees(sums, persons, exclus, base, start):
-    """Shortcut of OpenFisca for R262-13: beyond three times the base for the three months, person by person."""
+    """Shortcut of OpenFisca for R262-13: what each nature holds beyond three times the base for the three months."""
     total = 0.0
     for r in range(persons.shape[0]):
         if not exclus[r]:
-            trimestre = 0.0
-            for m in range(start, start + 3):
-                trimestre += sums[r, m, RSA_NEUTRALISABLE]
-            total += max(0.0, trimestre - 3.0 * base) / 3.0
+            total += sums[r, start, RSA_NEUTRALISABLE] / 3.0
     return total
 
 
@@ -790,7 +817,8 @@ def activite(persons, sums, group, conjoint, majoree, mayotte, tables, o):
         if r != 0 and r != conjoint:
             continue
         flags = int(persons[r]["flags"])
-        if annees_au_premier(persons[r], group["declaration"]) < tables[3, P.PPA_AGE] or flags & P_DETACHE:
+        mineur = annees_au_premier(persons[r], group["declaration"]) < tables[3, P.PPA_AGE]
+        if (mineur and not o.age_ppa_par_mois) or flags & P_DETACHE:
             continue
         total, chaque = 0.0, True
         for j in range(3):

@@ -112,6 +112,8 @@ class LegislationOptions:
     """A trainee opens the RSA (L262-4 3° says no)."""
     jeune_actif_apres_dix_huit_ans: bool = False
     """The RSA jeune actif opens at 19 instead of 18 (L262-7-1)."""
+    enfant_exclu_ouvre_majoration: bool = False
+    """A child left out for his or her resources (R262-3) still prolongs the majoration until 3."""
     majoration_ouvre_droit: bool = False
     """The majoration pour isolement opens both rights whatever the age, the right of residence of a European (L262-6)
     and the work (L842-1)."""
@@ -149,6 +151,7 @@ class LegislationOptions:
             age_ppa_par_mois=True,
             stagiaire_ouvre_rsa=True,
             jeune_actif_apres_dix_huit_ans=True,
+            enfant_exclu_ouvre_majoration=True,
             majoration_ouvre_droit=True,
         )
 
