@@ -1,0 +1,110 @@
+"""docs/securite.md: its first page is played as a newcomer would, and its tables are those of the code."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from contextlib import redirect_stderr, redirect_stdout
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from solidarite_client.cli import main
+from solidarite_server.domain.identity import BenefitScope, Scope
+from solidarite_server.services.rights import RIGHTS
+
+PAGE = (Path(__file__).parents[2] / "docs" / "securite.md").read_text("utf-8")
+CODE = "import sys; from solidarite_client.cli import main; sys.exit(main(sys.argv[1:]))"
+
+
+def story() -> list[tuple[str, list[str]]]:
+    """Each command of the page with the lines shown under it."""
+    found: list[tuple[str, list[str]]] = []
+    for block in re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL):
+        for line in block.splitlines():
+            if line.startswith("$ "):
+                found.append((line[2:], []))
+            else:
+                found[-1][1].append(line)
+    return found
+
+
+def flat(text: str) -> str:
+    return " ".join(text.replace("│", " ").replace("\xa0", " ").replace("\u202f", " ").split())
+
+
+def free_port() -> str:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return str(held.getsockname()[1])
+
+
+def test_a_newcomer_has_a_tls_server_with_tokens_by_these_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    shutil.copytree(str(files("solidarite_server") / "demo_data"), tmp_path / "server/solidarite_server/demo_data")
+    ports = {"50051": free_port(), "50052": free_port()}
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "COLUMNS": "220", "XDG_STATE_HOME": str(tmp_path / "etat")}
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    server: subprocess.Popen[str] | None = None
+    commands = story()
+    assert len(commands) == 11
+    try:
+        for command, shown in commands:
+            for written, port in ports.items():
+                command, shown = command.replace(written, port), [line.replace(written, port) for line in shown]
+            arguments = shlex.split(command)[1:]
+            if " serve " in command:
+                config = tmp_path / "auth" / "solidarite.toml"
+                config.write_text(re.sub("50051|50052", lambda found: ports[found[0]], config.read_text()))
+                server = subprocess.Popen(
+                    [sys.executable, "-c", CODE, *arguments],
+                    cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True,
+                )  # fmt: skip
+                assert server.stdout is not None
+                printed = server.stdout.readline()
+            else:
+                if " audit " in command:
+                    time.sleep(0.2)  # the line of a read is durable within a tenth of a second
+                # In this process: a command of its own takes a second to start, and prints the same.
+                out, err = io.StringIO(), io.StringIO()
+                with redirect_stdout(out), redirect_stderr(err):
+                    code = main(arguments)
+                refused = shown[0].startswith("Erreur")
+                assert code == int(refused), (command, err.getvalue())
+                printed = err.getvalue() if refused else out.getvalue()
+            for line in shown:
+                assert flat(line) in flat(printed), (command, printed)
+    finally:
+        if server is not None:
+            server.terminate()
+            server.wait(30)
+            assert server.stdout is not None
+            server.stdout.close()
+
+
+def test_the_table_of_the_page_is_the_table_of_rights():
+    rows = {}
+    for line in PAGE.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("| `") and "/" in cells[0] and len(cells) == 6:
+            rows[cells[0].strip("`")] = cells[1:]
+    assert set(rows) == {name.rsplit(".", 1)[1] for name in RIGHTS}
+    for name, right in RIGHTS.items():
+        kinds, scope, _, both, action = rows[name.rsplit(".", 1)[1]]
+        assert kinds == ", ".join(sorted(kind.value for kind in right.kinds))
+        assert scope == (f"`{right.scope.value}`" if right.scope else "—")
+        assert (both == "les deux") == right.both_benefits
+        assert action == (f"`{right.action}`" if right.action else "—")
+
+
+def test_the_page_names_every_scope():
+    for name in [scope.value for scope in Scope] + [benefit.value[0] for benefit in BenefitScope]:
+        assert f"`{name}`" in PAGE, name
