@@ -67,7 +67,10 @@ def day_to_proto(value: date) -> common_pb2.Date:
     return common_pb2.Date(year=value.year, month=value.month, day=value.day)
 
 
-def instant_us(message: Timestamp) -> int:
+def instant_us(message: Timestamp, field: str) -> int:
+    """An instant in microseconds; InvalidRequest outside the years 1 to 9999, as google.protobuf.Timestamp says."""
+    if not -62_135_596_800 <= message.seconds <= 253_402_300_799 or not 0 <= message.nanos < 1_000_000_000:
+        raise InvalidRequest("Un instant va de l'an 1 à l'an 9999.", field=field)
     return message.seconds * 1_000_000 + message.nanos // 1_000
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import grpc
 import structlog
@@ -190,7 +190,7 @@ class _Told:
         try:
             if isinstance(error, grpc.aio.AbortError):
                 code = self._context.code() or grpc.StatusCode.UNKNOWN
-            elif isinstance(error, Exception):
+            elif isinstance(error, Exception) or _is_a_handlers_own(error):
                 status = self._status(error)
                 code = status.code
                 try:
@@ -205,7 +205,7 @@ class _Told:
                 self._rules.admission.leave(streaming=True)
             self._rules.observer.ended(self._call, code)
 
-    def _status(self, error: Exception) -> grpc.Status:
+    def _status(self, error: BaseException) -> grpc.Status:
         if isinstance(error, SolidariteError):
             self._call.reason = error.reason.value
             return status_of(error)
@@ -219,6 +219,12 @@ class _Told:
             "unforeseen", reference=reference, method=self._call.method, exception=type(error).__name__, place=place
         )
         return internal_status(reference)
+
+
+def _is_a_handlers_own(error: BaseException | None) -> TypeGuard[asyncio.CancelledError]:
+    """A cancellation that nobody asked for: grpcio would send no status at all, and the caller would wait."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and not task.cancelling()
 
 
 def _forget(aborted: BaseException) -> None:

@@ -132,7 +132,7 @@ class ResourceRecordServicer(resource_record_pb2_grpc.ResourceRecordServiceServi
         await written(self._services.trail, line, durable=True)
         first = convert.month(getattr(request, "from"), "from") if request.HasField("from") else None
         last = convert.month(request.to, "to") if request.HasField("to") else None
-        known_at = convert.instant_us(request.known_at) if request.HasField("known_at") else None
+        known_at = convert.instant_us(request.known_at, "known_at") if request.HasField("known_at") else None
         await wait_for(self._services.store, request.at_least_as_fresh, self._services.freshness_wait_seconds)
         months = held_months(
             self._services.store,
@@ -233,7 +233,7 @@ class FoyerServicer(foyer_pb2_grpc.FoyerServiceServicer):
     async def GetFoyer(  # noqa: N802
         self, request: foyer_pb2.GetFoyerRequest, context: Context
     ) -> foyer_pb2.GetFoyerResponse:
-        known_at = convert.instant_us(request.known_at) if request.HasField("known_at") else None
+        known_at = convert.instant_us(request.known_at, "known_at") if request.HasField("known_at") else None
         foyer, since = self._services.foyers.get(request.numero_allocataire, known_at_us=known_at)
         return foyer_pb2.GetFoyerResponse(foyer=convert.foyer_to_proto(foyer), known_at=convert.instant_to_proto(since))
 
@@ -248,7 +248,7 @@ class DeclarationServicer(declaration_pb2_grpc.DeclarationServiceServicer):
         self, request: declaration_pb2.PrefillDeclarationRequest, context: Context
     ) -> declaration_pb2.PrefillDeclarationResponse:
         mois = convert.declaration_month(request.mois_declaration, "mois_declaration")
-        known_at = convert.instant_us(request.known_at) if request.HasField("known_at") else None
+        known_at = convert.instant_us(request.known_at, "known_at") if request.HasField("known_at") else None
         await wait_for(self._services.store, request.at_least_as_fresh, self._services.freshness_wait_seconds)
         view = self._services.declarations.view(request.numero_allocataire, mois, known_at_us=known_at)
         return declaration_pb2.PrefillDeclarationResponse(declaration=convert_declarations.declaration(view))
@@ -257,7 +257,7 @@ class DeclarationServicer(declaration_pb2_grpc.DeclarationServiceServicer):
         self, request: declaration_pb2.GetDeclarationRequest, context: Context
     ) -> declaration_pb2.GetDeclarationResponse:
         mois = convert.declaration_month(request.mois_declaration, "mois_declaration")
-        known_at = convert.instant_us(request.known_at) if request.HasField("known_at") else None
+        known_at = convert.instant_us(request.known_at, "known_at") if request.HasField("known_at") else None
         view = self._services.declarations.view(request.numero_allocataire, mois, known_at_us=known_at)
         return declaration_pb2.GetDeclarationResponse(
             declaration=convert_declarations.declaration(view),
@@ -404,7 +404,7 @@ class EntitlementServicer(entitlement_pb2_grpc.EntitlementServiceServicer):
         self, request: entitlement_pb2.GetEntitlementsRequest, context: Context
     ) -> entitlement_pb2.GetEntitlementsResponse:
         mois = convert.declaration_month(request.mois_declaration, "mois_declaration")
-        known_at = convert.instant_us(request.known_at) if request.HasField("known_at") else None
+        known_at = convert.instant_us(request.known_at, "known_at") if request.HasField("known_at") else None
         found, estimate, missing = self._services.declarations.entitlements(
             request.numero_allocataire, mois, known_at_us=known_at, explain=request.explain
         )

@@ -1,0 +1,213 @@
+"""I1-I3: bytes and values that no caller should send; only declared answers, and the same process at the end.
+
+pytest --long tests/robustness/test_fuzz.py -k long      # 5 million bodies; under an hour on two cores
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2
+from solidarite_server.domain.errors import SolidariteError
+from solidarite_server.domain.month import Month
+from solidarite_server.legislation import LegislationOptions
+from solidarite_server.rpc import convert, convert_declarations, convert_records
+from solidarite_server.services.pseudonym import HmacPseudonymizer
+
+from tests.robustness.bodies import LONG_WORK, METHODS, extremes, mutated, new, plausible, with_unknown_field
+from tests.robustness.servers import Served, running
+from tests.robustness.test_limits import details, reason
+
+C = grpc.StatusCode
+DECLARED = {
+    C.OK, C.INVALID_ARGUMENT, C.NOT_FOUND, C.ALREADY_EXISTS, C.ABORTED, C.FAILED_PRECONDITION, C.PERMISSION_DENIED,
+    C.RESOURCE_EXHAUSTED, C.UNAVAILABLE, C.UNIMPLEMENTED,
+}  # fmt: skip
+SEEDS = {method.full_name: plausible(method.input_type).SerializeToString() for method in METHODS}
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with running(tmp_path_factory.mktemp("bruit"), freshness_wait_seconds=0, streams_per_connection=256) as served:
+        yield served
+
+
+def path(method: Any) -> str:
+    return f"/{method.containing_service.full_name}/{method.name}"
+
+
+def begun(channel: grpc.Channel, method: Any, body: bytes) -> Any:
+    """A call of any kind, its answers left undecoded."""
+    if method.client_streaming or method.server_streaming:
+        return channel.stream_stream(path(method))(iter([body]), timeout=20)
+    return channel.unary_unary(path(method)).future(body, timeout=20)
+
+
+def ended(method: Any, call: Any) -> Any:
+    """Its error, or None."""
+    if method.client_streaming or method.server_streaming:
+        try:
+            for _ in call:
+                pass
+        except grpc.RpcError as error:
+            return error
+        return None
+    return call.exception()
+
+
+def thrown_at(served: Served, bodies: int, seed: int) -> Counter[grpc.StatusCode]:
+    """Mutated bodies from four threads, each call of its own kind; the statuses met."""
+    statuses: Counter[grpc.StatusCode] = Counter()
+    wrong: list[str] = []
+
+    def thrower(place: int) -> None:
+        chance = random.Random(f"{seed}/{place}")
+        with grpc.insecure_channel(served.address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+            left = bodies // 4
+            while left > 0 and not wrong:
+                calls = []
+                for _ in range(min(32, left)):
+                    method = chance.choice(METHODS)
+                    body = chance.randbytes(chance.randrange(60))
+                    if method.name not in LONG_WORK and chance.random() < 0.9:
+                        body = mutated(SEEDS[method.full_name], chance)
+                    elif method.name in LONG_WORK:
+                        body = b"\xff" + body  # never a readable request
+                    calls.append((method, body, begun(channel, method, body)))
+                left -= len(calls)
+                for method, body, call in calls:
+                    error = ended(method, call)
+                    code = C.OK if error is None else error.code()
+                    statuses[code] += 1
+                    if code not in DECLARED:
+                        wrong.append(f"{method.name} {code.name} {body.hex()}")
+
+    threads = [threading.Thread(target=thrower, args=(place,)) for place in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong, f"seed {seed}: {wrong[:3]}"
+    assert served.process.poll() is None
+    return statuses
+
+
+def test_mutated_bodies_at_a_live_server_get_declared_answers_only(served: Served):
+    statuses = thrown_at(served, 12_000, random.randrange(10**6))
+    assert statuses[C.INVALID_ARGUMENT] > 5_000
+    assert statuses[C.OK] > 0  # some changes leave a right request: the way in is really walked
+
+
+@pytest.mark.long
+@pytest.mark.timeout(0)
+def test_long_five_million_mutated_bodies_at_a_live_server(served: Served):
+    before = served.memory_mib()
+    print(thrown_at(served, 5_000_000, random.randrange(10**6)))
+    assert served.memory_mib() - before < 256
+
+
+# The conversions alone, without a network between: many more bodies a second
+
+
+KEY = HmacPseudonymizer(bytes(range(32)))
+OPTIONS = LegislationOptions()
+
+
+def converted(name: str, body: bytes) -> None:
+    """What the handler of a request does with it before it knows anything else."""
+    method = next(method for method in METHODS if method.name == name)
+    request: Any = new(method.input_type)
+    request.ParseFromString(body)
+    if name == "StreamResourceRecords":
+        convert_records.batch(request, KEY, 2_000)
+    elif name in ("UpsertFoyer", "StreamFoyers"):
+        for foyer in [request.foyer] if name == "UpsertFoyer" else request.foyers:
+            convert.foyer(foyer, "foyer", KEY.nir)
+    elif name in ("ComputeEntitlements", "StreamEntitlements"):
+        for case in [request] if name == "ComputeEntitlements" else request.requests:
+            convert_declarations.case(case, "")
+            convert_declarations.options(case.options, OPTIONS)
+    elif name == "AmendDeclaration":
+        convert_declarations.changes(request.amendments)
+    elif name == "DecideRectification":
+        convert_declarations.decisions(request.decisions)
+    if hasattr(request, "mois_declaration"):
+        assert isinstance(convert.declaration_month(request.mois_declaration, "mois_declaration"), Month)
+
+
+CONVERTED = [
+    "StreamResourceRecords", "UpsertFoyer", "StreamFoyers", "ComputeEntitlements", "StreamEntitlements",
+    "AmendDeclaration", "DecideRectification", "PrefillDeclaration",
+]  # fmt: skip
+BODIES = {method.name: SEEDS[method.full_name] for method in METHODS if method.name in CONVERTED}
+
+
+def fed(bodies: int, seed: int) -> Counter[str]:
+    chance, outcomes = random.Random(seed), Counter[str]()
+    for _ in range(bodies):
+        name = chance.choice(CONVERTED)
+        body = mutated(BODIES[name], chance)
+        try:
+            converted(name, body)
+            outcomes["accepted"] += 1
+        except DecodeError:
+            outcomes["undecodable"] += 1
+        except SolidariteError:
+            outcomes["refused"] += 1
+        except Exception as error:
+            raise AssertionError(f"seed {seed}: {name} {body.hex()}") from error
+    return outcomes
+
+
+def test_two_hundred_thousand_mutated_bodies_are_read_refused_or_undecodable_and_nothing_else():
+    outcomes = fed(200_000, random.randrange(10**6))
+    assert outcomes["refused"] > 3_000
+    assert outcomes["accepted"] > 1_000
+
+
+@pytest.mark.long
+@pytest.mark.timeout(0)
+def test_long_five_million_mutated_bodies_through_the_conversions():
+    print(fed(5_000_000, random.randrange(10**6)))
+
+
+# One field at a time
+
+
+def cases() -> Iterator[tuple[Any, str, bytes]]:
+    for method in METHODS:
+        if method.name in LONG_WORK:
+            continue
+        message = plausible(method.input_type)
+        yield method, "inconnu", with_unknown_field(message.SerializeToString())
+        for said, changed in extremes(message):
+            yield method, said, changed.SerializeToString()
+
+
+def test_each_field_missing_or_extreme_in_each_request_is_answered_and_refused_by_its_path(served: Served):
+    wrong, refused, count = [], 0, 0
+    with grpc.insecure_channel(served.address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+        every = list(cases())
+        for start in range(0, len(every), 40):
+            calls = [(method, said, begun(channel, method, body)) for method, said, body in every[start : start + 40]]
+            for method, said, call in calls:
+                count += 1
+                error = ended(method, call)
+                code = C.OK if error is None else error.code()
+                if code not in DECLARED:
+                    wrong.append(f"{method.name} {said} {code.name}")
+                elif error is not None and reason(error) == "INVALID_FIELD":
+                    refused += 1
+                    found = details(error, error_details_pb2.BadRequest)
+                    if found is None or not all(violation.field for violation in found.field_violations):
+                        wrong.append(f"{method.name} {said}: no path")
+    assert not wrong, wrong[:20]
+    assert count > 1_000
+    assert refused > 300
