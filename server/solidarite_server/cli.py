@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the server's verbs to the command."""
-    from solidarite_server import cli_audit, cli_auth, cli_campaign, cli_personal, cli_simulate
+    from solidarite_server import cli_audit, cli_auth, cli_campaign, cli_doctor, cli_personal, cli_simulate
     from solidarite_server.cli_compute import compute
     from solidarite_server.cli_demo import demo
     from solidarite_server.cli_gateway import gateway
@@ -38,6 +38,7 @@ def register(app: typer.Typer) -> None:
     store.command("check")(check)
     store.command("backup")(backup)
     store.command("migrate")(migrate)
+    cli_doctor.register(app, store)
     app.add_typer(store, name="store")
     cli_campaign.register(app)
     cli_simulate.register(app)

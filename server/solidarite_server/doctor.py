@@ -1,0 +1,264 @@
+"""Looks at everything a server needs before it serves; changes nothing. Each finding says what to do, in French."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+from solidarite_server.settings import Settings
+
+State = Literal["ok", "attention", "erreur"]
+_GIB = 1 << 30
+_EXPIRY_DAYS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at."""
+
+    name: str
+    state: State
+    found: str
+    advice: str = ""
+    """What to do; empty when nothing is to be done."""
+
+
+def examine(settings: Settings, *, complete: bool = False) -> list[Finding]:
+    """Every finding, in the order in which one would repair them; `complete` reads the whole store."""
+    checks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (_versions, _rules, _tls, _keys, _address)
+    found = [finding for check in checks for finding in check(settings)]
+    return [*found, *_store(settings, complete)]
+
+
+def _versions(settings: Settings) -> Iterator[Finding]:
+    python = ".".join(map(str, sys.version_info[:3]))
+    names = ("solidarite-source", "grpcio", "protobuf", "numpy", "numba", "pydantic")
+    held = {}
+    for name in names:
+        try:
+            held[name] = version(name)
+        except PackageNotFoundError:
+            yield Finding("versions", "erreur", f"{name} manque", 'pip install "solidarite-source[server]"')
+            return
+    shown = ", ".join(f"{name} {number}" for name, number in held.items())
+    if not held["grpcio"].startswith("1.78."):
+        yield Finding("versions", "attention", shown, "Installez grpcio 1.78 : les suivants servent moins d'appels.")
+    yield Finding("versions", "ok", f"Python {python}, {shown}, SQLite {sqlite3.sqlite_version}")
+
+
+def _rules(settings: Settings) -> Iterator[Finding]:
+    from solidarite_server import engine
+
+    folder = Path(os.environ.get("NUMBA_CACHE_DIR", Path(engine.__file__ or "").parent / "__pycache__"))
+    if any(folder.rglob("*.nbi")):
+        yield Finding("règles compilées", "ok", "déjà en cache")
+    elif os.access(folder if folder.exists() else folder.parent, os.W_OK):
+        yield Finding(
+            "règles compilées", "attention", "pas encore en cache",
+            "Le premier démarrage les compile, une vingtaine de secondes : rien à faire.",
+        )  # fmt: skip
+    else:
+        yield Finding(
+            "règles compilées", "attention", "cache impossible à écrire",
+            "Chaque démarrage compile les règles : donnez à NUMBA_CACHE_DIR un répertoire inscriptible.",
+        )  # fmt: skip
+
+
+def _tls(settings: Settings) -> Iterator[Finding]:
+    from solidarite_server.rpc.server import is_loopback
+    from solidarite_server.rpc.tls import TlsError, TlsFiles
+
+    certificate, key = settings.tls_certificate_file, settings.tls_key_file
+    if certificate is None or key is None:
+        if is_loopback(settings.listen):
+            yield Finding("TLS", "ok", "sans chiffrement, sur cette machine seulement")
+        elif settings.allow_plaintext:
+            yield Finding(
+                "TLS",
+                "attention",
+                "sans chiffrement au-delà de la machine",
+                "Seul un relais qui chiffre doit joindre cette adresse.",
+            )
+        else:
+            yield Finding(
+                "TLS",
+                "erreur",
+                "sans certificat au-delà de la machine",
+                "Donnez tls_certificate_file et tls_key_file.",
+            )
+        return
+    try:
+        TlsFiles(certificate, key, settings.tls_client_ca_file)
+    except TlsError as error:
+        yield Finding("TLS", "erreur", str(error), "Redonnez un certificat et sa clé, en PEM, d'une même paire.")
+        return
+    yield from _private("clé TLS", key)
+    from cryptography import x509
+
+    expiry = x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
+    left = (expiry - datetime.now(UTC)).days
+    found = f"certificat valable jusqu'au {expiry:%d/%m/%Y}"
+    if left < 0:
+        yield Finding("TLS", "erreur", found, "Renouvelez-le : les clients le refusent.")
+    elif left < _EXPIRY_DAYS:
+        yield Finding("TLS", "attention", f"{found} ({left} jours)", "Renouvelez-le : il est relu sans redémarrage.")
+    else:
+        yield Finding("TLS", "ok", found)
+
+
+def _keys(settings: Settings) -> Iterator[Finding]:
+    from solidarite_server.storage import key_file_of
+
+    try:
+        path = key_file_of(settings.store, settings.pseudonym_key_file)
+    except ValueError as error:
+        yield Finding("clé des pseudonymes", "erreur", str(error), "Donnez pseudonym_key_file.")
+        return
+    if not path.exists():
+        yield Finding(
+            "clé des pseudonymes", "attention", f"{path.name} n'existe pas",
+            "Elle est créée au premier démarrage ; pour un magasin existant, retrouvez la sienne.",
+        )  # fmt: skip
+        return
+    yield from _private("clé des pseudonymes", path)
+
+
+def _private(name: str, path: Path) -> Iterator[Finding]:
+    try:
+        mode = path.stat().st_mode & 0o777
+        readable = os.access(path, os.R_OK)
+    except OSError:
+        mode, readable = 0, False
+    if not readable:
+        yield Finding(name, "erreur", f"{path.name} ne peut pas être lu", "Donnez-le à l'utilisateur du service.")
+    elif mode & 0o077:
+        yield Finding(name, "erreur", f"{path.name} est lisible par d'autres ({mode:o})", f"chmod 600 {path.name}")
+    else:
+        yield Finding(name, "ok", f"{path.name}, lisible par son seul propriétaire")
+
+
+def _address(settings: Settings) -> Iterator[Finding]:
+    for name in ("listen", "listen_portals", "metrics_listen"):
+        address = getattr(settings, name)
+        if not address:
+            continue
+        host, _, port = address.rpartition(":")
+        try:
+            info = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
+            with socket.socket(info[0], info[1]) as tried:
+                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                tried.bind(info[4])
+        except (ValueError, socket.gaierror, OverflowError):
+            yield Finding(
+                name, "erreur", f"{address} est mal écrite", "Écrivez hôte:port, par exemple 127.0.0.1:50051."
+            )
+        except OSError:
+            yield Finding(
+                name, "attention", f"{address} est déjà prise", "Normal si le serveur tourne ; sinon libérez-la."
+            )
+        else:
+            yield Finding(name, "ok", f"{address} est libre")
+
+
+def _store(settings: Settings, complete: bool) -> Iterator[Finding]:
+    from solidarite_server.domain.errors import SolidariteError
+    from solidarite_server.services.clock import SystemClock
+    from solidarite_server.storage import SchemaError, is_postgres, open_existing, sqlite_path
+
+    if not is_postgres(settings.store):
+        try:
+            path = sqlite_path(settings.store)
+        except ValueError as error:
+            yield Finding("magasin", "erreur", str(error), "Corrigez le réglage store.")
+            return
+        yield from _disk(path)
+        if not path.exists():
+            yield Finding("magasin", "attention", f"{path.name} n'existe pas", "Il est créé au premier démarrage.")
+            return
+        pending = _pending_migrations(path)
+        if pending:
+            yield Finding(
+                "schéma",
+                "attention",
+                f"{pending} migrations à faire",
+                "Sauvegardez (solidarite store backup), puis démarrez ou « solidarite store migrate ».",
+            )
+            return
+    try:
+        store = open_existing(settings.store, clock=SystemClock())
+    except (ValueError, OSError, SchemaError, SolidariteError) as error:
+        yield Finding("magasin", "erreur", str(error), "Rétablissez une sauvegarde : solidarite store restore.")
+        return
+    try:
+        volume = store.volume()
+        yield Finding("magasin", "ok", f"{volume.size_bytes / _GIB:.2f} Gio, {store.commit_sequence()} écritures")
+        ahead = (store.last_instant_us() - SystemClock().now_us()) / 1e6
+        if ahead > 1:
+            yield Finding(
+                "horloge",
+                "attention",
+                f"en retard de {ahead:.0f} s sur la dernière écriture",
+                "Vérifiez la synchronisation (timedatectl).",
+            )
+        else:
+            yield Finding("horloge", "ok", f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, après la dernière écriture")
+        if complete:
+            wrong = store.check()
+            yield Finding(
+                "intégrité",
+                "erreur" if wrong else "ok",
+                " ; ".join(wrong[:3]) or "tout a été relu",
+                "Rétablissez une sauvegarde." if wrong else "",
+            )
+    except SolidariteError as error:
+        yield Finding("magasin", "erreur", str(error), "Rétablissez une sauvegarde : solidarite store restore.")
+    finally:
+        store.close()
+
+
+def _disk(path: Path) -> Iterator[Finding]:
+    folder = path.resolve().parent
+    if not folder.is_dir():
+        yield Finding("disque", "erreur", "le répertoire du magasin n'existe pas", "Créez-le.")
+        return
+    if not os.access(folder, os.W_OK):
+        yield Finding(
+            "disque",
+            "erreur",
+            "le répertoire du magasin n'est pas inscriptible",
+            "Donnez-le à l'utilisateur du service.",
+        )
+        return
+    free = shutil.disk_usage(folder).free
+    held = path.stat().st_size if path.exists() else 0
+    found = f"{free / _GIB:.1f} Gio libres"
+    if free < _GIB:
+        yield Finding("disque", "erreur", found, "Libérez de la place : à court, l'ingestion s'arrête.")
+    elif free < 2 * held:
+        yield Finding(
+            "disque", "attention", found, "Moins de deux fois le magasin : une sauvegarde y tiendrait à peine."
+        )
+    else:
+        yield Finding("disque", "ok", found)
+
+
+def _pending_migrations(path: Path) -> int:
+    from solidarite_server.storage.migrate import migrations
+
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    try:
+        applied = {row[0] for row in connection.execute("SELECT number FROM migration")}
+    except sqlite3.Error:
+        return 0  # opening it says what is wrong
+    finally:
+        connection.close()
+    return sum(number not in applied for number, _, _ in migrations("sqlite"))
