@@ -20,7 +20,7 @@ class RestoreError(ValueError):
 
 
 def restored(copy: Path, target: Path, *, replace: bool) -> None:
-    """Verify the copy, then put it at `target`; what was there stays beside it as NAME.avant. RestoreError otherwise."""
+    """Verify the copy, then put it at `target`; what was there stays beside it as NAME.avant. Or RestoreError."""
     if not copy.is_file():
         raise RestoreError(f"{copy.name} n'existe pas.")
     if target.exists():
@@ -44,7 +44,7 @@ def restored(copy: Path, target: Path, *, replace: bool) -> None:
 
 
 def _unused(target: Path) -> None:
-    """RestoreError when another process has the store open: leaving WAL needs to be alone, and brings all in one file."""
+    """RestoreError when another process has the store open: leaving WAL needs to be alone, and makes it one file."""
     connection = sqlite3.connect(target, isolation_level=None, timeout=0.5)
     try:
         (mode,) = connection.execute("PRAGMA journal_mode = DELETE").fetchone()
