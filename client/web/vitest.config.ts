@@ -35,7 +35,12 @@ export default defineConfig({
               launchOptions: {
                 executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium",
                 // As root there is no sandbox; nothing of the background services is needed.
-                args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"],
+                args: [
+                  "--no-sandbox",
+                  "--disable-gpu",
+                  "--disable-background-networking",
+                  "--disable-component-update",
+                ],
               },
             }),
             instances: [{ browser: "chromium" }],

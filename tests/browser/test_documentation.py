@@ -19,6 +19,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "frontaux"
 PAGES = ("preremplir", "droits", "suivre", "corriger", "valider")
 GATEWAY = "127.0.0.1:8080"
 FOYER = "0000001"
+INTERPRETERS = {"python": (sys.executable, ".py"), "typescript": ("node", ".ts"), "sh": ("bash", ".sh")}
 TSCONFIG = '{"extends": "../tsconfig.json", "include": ["*.ts"]}'
 
 
@@ -37,16 +38,8 @@ def examples(page: str) -> list[Example]:
     return [Example(page, language, code, shown) for language, code, shown in blocks]
 
 
-def outputs(example: Example, running: Served, scratch: Path) -> str:
+def output_of(command: list[str], example: Example, running: Served) -> str:
     """Run an example; when it waits for a notice, a payer corrects an amount."""
-    address = running.gateway.removeprefix("http://")
-    code = example.code.replace(GATEWAY, address)
-    suffix = {"python": ".py", "typescript": ".ts", "sh": ".sh"}[example.language]
-    source = scratch / f"example{suffix}"
-    source.write_text(code, "utf-8")
-    command = [sys.executable, str(source)] if example.language == "python" else ["bash", str(source)]
-    if example.language == "typescript":
-        command = compiled(source)
     environment = {**os.environ, "JETON": running.service.token(FOYER)}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, env=environment, start_new_session=True
@@ -75,19 +68,24 @@ def waiting(process: subprocess.Popen[str], running: Served) -> str:
     return "".join(lines)
 
 
-def compiled(source: Path) -> list[str]:
-    """Check the types of an example, which stands inside the client's folder, and make it something that Node runs."""
-    (source.parent / "tsconfig.json").write_text(TSCONFIG, "utf-8")
-    script = source.with_suffix(".mjs")
-    for command in (
-        ["tsc", "-p", str(source.parent)],
-        ["rolldown", str(source), "--format", "esm", "--file", str(script)],
-    ):
-        done = subprocess.run(
-            ["npx", "--no-install", *command], cwd=source.parent, capture_output=True, text=True, timeout=60
-        )
+def commands(found: list[Example], address: str, folder: Path) -> list[list[str]]:
+    """Write the examples of one language as files of a folder, and say how each is run."""
+    interpreter, suffix = INTERPRETERS[found[0].language]
+    sources = [folder / f"example{place}{suffix}" for place in range(len(found))]
+    for source, example in zip(sources, found, strict=True):
+        source.write_text(example.code.replace(GATEWAY, address), "utf-8")
+    return [[interpreter, str(source)] for source in (compiled(sources) if suffix == ".ts" else sources)]
+
+
+def compiled(sources: list[Path]) -> list[Path]:
+    """Check the types of TypeScript that stands inside the client's folder, and make it something that Node runs."""
+    folder = sources[0].parent
+    (folder / "tsconfig.json").write_text(TSCONFIG, "utf-8")
+    bundle = ["rolldown", *map(str, sources), "--format", "esm", "--dir", str(folder / "out")]
+    for command in (["tsc", "-p", str(folder)], bundle):
+        done = subprocess.run(["npx", "--no-install", *command], cwd=folder, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stdout + done.stderr
-    return ["node", str(script)]
+    return [folder / "out" / source.with_suffix(".js").name for source in sources]
 
 
 def flat(text: str) -> str:
@@ -107,15 +105,15 @@ def scratch(web: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-@pytest.mark.parametrize("language", ["python", "typescript", "sh"])
+@pytest.mark.parametrize("language", INTERPRETERS)
 def test_the_examples_do_what_the_pages_show(language: str, scratch: Path, tmp_path: Path):
+    found = [example for page in PAGES for example in examples(page) if example.language == language]
+    assert {example.page for example in found} == set(PAGES), f"a page has no example in {language}"
     with served(tmp_path) as running:
-        for page in PAGES:
-            found = [example for example in examples(page) if example.language == language]
-            assert found, f"{page} has no example in {language}"
-            for example in found:
-                output = outputs(example, running, scratch)
-                assert matches(example.shown, output), f"{page}, {language}:\n{output[:3000]}"
+        address = running.gateway.removeprefix("http://")
+        for command, example in zip(commands(found, address, scratch), found, strict=True):
+            output = output_of(command, example, running)
+            assert matches(example.shown, output), f"{example.page}, {language}:\n{output[:3000]}"
 
 
 def test_every_example_of_the_pages_is_run():

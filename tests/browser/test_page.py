@@ -156,13 +156,14 @@ def test_the_whole_flow_with_a_refused_amendment_and_a_late_correction(visit: Vi
     expect(august).to_contain_text("rectifié")
     expect(page.locator("#etat")).to_have_text("En cours")
 
-    page.get_by_role("button", name="Ajouter une ressource de Amina").click()
+    page.get_by_role("button", name="Ajouter une ressource pour Amina").click()
     page.get_by_label("Ressource", exact=True).select_option(label="Pension alimentaire reçue")
     page.get_by_label("Mois", exact=True).select_option(label="août 2026")
     page.get_by_label("Montant reçu").fill("50")
     assert violations(page, axe) == []
     page.get_by_role("button", name="Ajouter", exact=True).click()
     expect(cell(page, "Amina/2026-08/PENSION_ALIMENTAIRE")).to_contain_text("50,00")
+    expect(cell(page, "Amina/2026-08/PENSION_ALIMENTAIRE")).to_be_focused()
 
     page.get_by_role("button", name="Tout confirmer").click()
     expect(cell(page, "Lucas/2026-07/SALAIRE")).to_contain_text("confirmé")

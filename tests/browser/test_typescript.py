@@ -23,6 +23,10 @@ def npx(web: Path, *command: str, **environment: str) -> None:
     assert done.returncode == 0, done.stdout
 
 
+def test_the_style_is_one(web: Path):
+    npx(web, "prettier", "--check", ".")
+
+
 def test_the_types_are_right(web: Path):
     npx(web, "tsc")
 

@@ -22,7 +22,9 @@ const november = { numero_allocataire: "0000002", mois_declaration: { year: 2026
 
 test("grpc-js prefills a declaration", async () => {
   const { declaration } = await new Promise<any>((resolve, reject) =>
-    client.PrefillDeclaration(november, identity, (error: Error | null, answer: unknown) => (error ? reject(error) : resolve(answer))),
+    client.PrefillDeclaration(november, identity, (error: Error | null, answer: unknown) =>
+      error ? reject(error) : resolve(answer),
+    ),
   );
   const july = declaration.lines.find((line: any) => line.line_id === "Zoé/2026-07/SALAIRE");
   expect(july.montant_prerempli_cents).toBe("64020");
@@ -30,7 +32,9 @@ test("grpc-js prefills a declaration", async () => {
 
 test("grpc-js is told of an unknown household in French", async () => {
   const error = await new Promise<any>((resolve) =>
-    client.GetDeclaration({ ...november, numero_allocataire: "INCONNU" }, identity, (refused: unknown) => resolve(refused)),
+    client.GetDeclaration({ ...november, numero_allocataire: "INCONNU" }, identity, (refused: unknown) =>
+      resolve(refused),
+    ),
   );
   expect(error.code).toBe(status.NOT_FOUND);
   expect(error.details).toBe("Aucun dossier de ce numéro.");

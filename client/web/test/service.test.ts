@@ -16,7 +16,10 @@ const solidarite = connectTo({ baseUrl: inject("gateway"), token: () => inject("
 const november = { numeroAllocataire: inject("foyer"), moisDeclaration: month(2026, 11) };
 
 async function refusal(call: Promise<unknown>): Promise<SolidariteError> {
-  const thrown: unknown = await call.then(() => undefined, (error: unknown) => error);
+  const thrown: unknown = await call.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
   expect(thrown).toBeInstanceOf(SolidariteError);
   return thrown as SolidariteError;
 }
@@ -69,9 +72,7 @@ test("a rectification without a justification is refused, with its field", async
       ...november,
       etag: declaration!.etag,
       requestId: crypto.randomUUID(),
-      amendments: [
-        { change: { case: "rectification", value: { lineId: line.lineId, montantDeclareCents: 1_00n } } },
-      ],
+      amendments: [{ change: { case: "rectification", value: { lineId: line.lineId, montantDeclareCents: 1_00n } } }],
     }),
   );
   expect(error.reason).toBe(ErrorReason.JUSTIFICATION_MISSING);
@@ -104,7 +105,11 @@ test("submitting gives three months of right, explained", async () => {
     explain: true,
   });
   expect(declaration!.state).toBe(DeclarationState.VALIDEE);
-  expect(declaration!.entitlements.map((one) => formatMonth(one.moisDroit!))).toEqual(["2026-11", "2026-12", "2027-01"]);
+  expect(declaration!.entitlements.map((one) => formatMonth(one.moisDroit!))).toEqual([
+    "2026-11",
+    "2026-12",
+    "2027-01",
+  ]);
   expect(declaration!.entitlements[0]!.benefits[0]!.steps.some((step) => step.article.startsWith("CASF"))).toBe(true);
   const error = await refusal(
     solidarite.declarations.amendDeclaration({

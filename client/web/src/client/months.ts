@@ -6,7 +6,11 @@ import { MonthSchema, type Date as Day, type Month } from "../gen/solidarite/v1/
 
 const MONTH_NAME = new Intl.DateTimeFormat("fr-FR", { month: "long", year: "numeric", timeZone: "UTC" });
 const DAY_NAME = new Intl.DateTimeFormat("fr-FR", { dateStyle: "long", timeZone: "UTC" });
-const INSTANT_NAME = new Intl.DateTimeFormat("fr-FR", { dateStyle: "long", timeStyle: "short", timeZone: "Europe/Paris" });
+const INSTANT_NAME = new Intl.DateTimeFormat("fr-FR", {
+  dateStyle: "long",
+  timeStyle: "short",
+  timeZone: "Europe/Paris",
+});
 
 /** A month: `month(2026, 11)`. The server refuses what is not one, with the path of the field. */
 export function month(year: number, number: number): Month {

@@ -35,7 +35,11 @@ export function drawCurve(points: readonly Point[], now: Point): HTMLElement {
     svg(
       "svg",
       { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-labelledby": "courbe-titre" },
-      svg("title", { id: "courbe-titre" }, "RSA et prime d'activité selon le salaire ; les mêmes chiffres sont dans le tableau qui suit."),
+      svg(
+        "title",
+        { id: "courbe-titre" },
+        "RSA et prime d'activité selon le salaire ; les mêmes chiffres sont dans le tableau qui suit.",
+      ),
       ...levels.map((euros) =>
         svg(
           "g",
@@ -45,11 +49,22 @@ export function drawCurve(points: readonly Point[], now: Point): HTMLElement {
         ),
       ),
       ...[0, 1000, 2000, 3000].map((pay) =>
-        svg("text", { class: "tick", x: x(pay), y: HEIGHT - BOTTOM + 20, "text-anchor": pay === highestPay ? "end" : "middle" }, `${pay} €`),
+        svg(
+          "text",
+          { class: "tick", x: x(pay), y: HEIGHT - BOTTOM + 20, "text-anchor": pay === highestPay ? "end" : "middle" },
+          `${pay} €`,
+        ),
       ),
-      svg("text", { class: "tick", x: (LEFT + WIDTH) / 2, y: HEIGHT - 4, "text-anchor": "middle" }, "salaire net social par mois"),
+      svg(
+        "text",
+        { class: "tick", x: (LEFT + WIDTH) / 2, y: HEIGHT - 4, "text-anchor": "middle" },
+        "salaire net social par mois",
+      ),
       ...SERIES.map(({ kind, of }) =>
-        svg("polyline", { class: `curve ${kind}`, points: points.map((point) => `${x(point.pay)},${y(of(point))}`).join(" ") }),
+        svg("polyline", {
+          class: `curve ${kind}`,
+          points: points.map((point) => `${x(point.pay)},${y(of(point))}`).join(" "),
+        }),
       ),
       svg("line", { class: "now", x1: x(now.pay), x2: x(now.pay), y1: TOP, y2: HEIGHT - BOTTOM }),
       ...SERIES.map(({ kind, of }) => svg("circle", { class: `dot ${kind}`, cx: x(now.pay), cy: y(of(now)), r: 5 })),
@@ -60,7 +75,11 @@ export function drawCurve(points: readonly Point[], now: Point): HTMLElement {
 }
 
 function sample(kind: string): SVGElement {
-  return svg("svg", { viewBox: "0 0 34 10", width: 34, height: 10, "aria-hidden": "true" }, svg("polyline", { class: `curve ${kind}`, points: "0,5 34,5" }));
+  return svg(
+    "svg",
+    { viewBox: "0 0 34 10", width: 34, height: 10, "aria-hidden": "true" },
+    svg("polyline", { class: `curve ${kind}`, points: "0,5 34,5" }),
+  );
 }
 
 function table(points: readonly Point[]): HTMLElement {
@@ -73,12 +92,21 @@ function table(points: readonly Point[]): HTMLElement {
       "table",
       { class: "figures" },
       h("caption", { class: "sr" }, "Droits selon le salaire, par mois"),
-      h("thead", {}, h("tr", {}, ...["Salaire", ...SERIES.map(({ name }) => name)].map((name) => h("th", { scope: "col" }, name)))),
+      h(
+        "thead",
+        {},
+        h("tr", {}, ...["Salaire", ...SERIES.map(({ name }) => name)].map((name) => h("th", { scope: "col" }, name))),
+      ),
       h(
         "tbody",
         {},
         ...points.map((point) =>
-          h("tr", {}, h("th", { scope: "row" }, euros.format(point.pay)), ...SERIES.map(({ of }) => h("td", {}, euros.format(of(point))))),
+          h(
+            "tr",
+            {},
+            h("th", { scope: "row" }, euros.format(point.pay)),
+            ...SERIES.map(({ of }) => h("td", {}, euros.format(of(point)))),
+          ),
         ),
       ),
     ),

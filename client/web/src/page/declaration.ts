@@ -1,11 +1,10 @@
 /** Three months × persons: each amount with where it comes from, and what one may do about it. */
 
 import {
-  dayLabel,
   type DeclarationLine,
+  ErrorReason,
   formatEuros,
   formatMonth,
-  instantLabel,
   LineStatus,
   type Month,
   monthLabel,
@@ -14,11 +13,11 @@ import {
   parseMonth,
   type PersonPrefill,
   SolidariteError,
-  ErrorReason,
 } from "../client/index.ts";
 import { announce, type Child, h, idOf, show } from "./dom.ts";
 import { field, focusFirstError, problem } from "./field.ts";
-import { actorLabel, ADDABLE, payerLabel, recordLabel, STATUSES } from "./labels.ts";
+import { ADDABLE, STATUSES } from "./labels.ts";
+import { amounts, origin, received } from "./origin.ts";
 import { isOpen } from "./overview.ts";
 import type { Change, Session } from "./session.ts";
 
@@ -28,16 +27,22 @@ interface Draft {
   justification: string;
   month: string;
   nature: string;
-  errors: { amount?: string; justification?: string; month?: string; nature?: string; form?: string };
+  errors: { amount?: string | undefined; justification?: string | undefined; form?: string };
 }
 
 const newDraft = (): Draft => ({ amount: "", justification: "", month: "", nature: "", errors: {} });
+const CONFIRMABLE = [LineStatus.PREREMPLI, LineStatus.RECTIFIE];
 const RECTIFIABLE = [LineStatus.PREREMPLI, LineStatus.CONFIRME, LineStatus.RECTIFIE];
 
+/** What is unfolded: a line, its rectification, or the addition of a resource to a person. One thing at a time. */
+interface Doing {
+  readonly lineId?: string;
+  readonly rectifying?: boolean;
+  readonly addingTo?: string;
+}
+
 export class DeclarationView {
-  private opened: string | undefined;
-  private rectifying = false;
-  private adding: string | undefined;
+  private doing: Doing = {};
   private draft = newDraft();
 
   constructor(
@@ -58,11 +63,14 @@ export class DeclarationView {
 
   /** Unfold a line and go to it. */
   reveal(lineId: string): void {
-    this.opened = lineId;
-    this.rectifying = false;
+    this.turnTo({ lineId }, cellId(lineId));
+  }
+
+  private turnTo(doing: Doing, focused?: string): void {
+    this.doing = doing;
     this.draft = newDraft();
     this.draw();
-    document.getElementById(cellId(lineId))?.focus();
+    if (focused) document.getElementById(focused)?.focus();
   }
 
   private person(person: PersonPrefill): HTMLElement {
@@ -90,7 +98,13 @@ export class DeclarationView {
           h(
             "li",
             {},
-            h("p", {}, h("strong", {}, person.personne), " ", h("span", { class: "quiet" }, person.messageFr || "Aucune ressource n'a été transmise.")),
+            h(
+              "p",
+              {},
+              h("strong", {}, person.personne),
+              " ",
+              h("span", { class: "quiet" }, person.messageFr || "Aucune ressource n'a été transmise."),
+            ),
             this.addition(person.personne),
           ),
         ),
@@ -106,7 +120,11 @@ export class DeclarationView {
       "table",
       { class: "lines" },
       h("caption", { class: "sr" }, `Ressources de ${personne} par mois ; chaque montant se déplie.`),
-      h("thead", {}, h("tr", {}, ...months.map((one) => h("th", { scope: "col", id: columnId(personne, one) }, monthLabel(one))))),
+      h(
+        "thead",
+        {},
+        h("tr", {}, ...months.map((one) => h("th", { scope: "col", id: columnId(personne, one) }, monthLabel(one)))),
+      ),
       ...[...natures].sort(([a], [b]) => a - b).map(([nature, label]) => this.nature(personne, nature, label, lines)),
     );
   }
@@ -116,9 +134,9 @@ export class DeclarationView {
     const header = idOf("nature", personne, nature);
     const cells = months.map((one) => ({
       month: one,
-      line: lines.find((line) => line.nature === nature && formatMonth(line.mois!) === formatMonth(one)),
+      line: lines.find((line) => line.nature === nature && sameMonth(line.mois, one)),
     }));
-    const opened = cells.find(({ line }) => line?.lineId === this.opened)?.line;
+    const opened = cells.find(({ line }) => line?.lineId === this.doing.lineId)?.line;
     return h(
       "tbody",
       {},
@@ -127,7 +145,11 @@ export class DeclarationView {
         "tr",
         {},
         ...cells.map(({ month, line }) =>
-          h("td", { headers: `${header} ${columnId(personne, month)}` }, line ? this.cell(line) : h("span", { class: "none" }, "—")),
+          h(
+            "td",
+            { headers: `${header} ${columnId(personne, month)}` },
+            line ? this.cell(line) : h("span", { class: "none" }, "—"),
+          ),
         ),
       ),
       opened && h("tr", {}, h("td", { colspan: 3, headers: header, class: "detail" }, this.detail(opened))),
@@ -135,36 +157,34 @@ export class DeclarationView {
   }
 
   private cell(line: DeclarationLine): HTMLElement {
-    const expanded = line.lineId === this.opened;
-    const corrected = this.session.corrected.has(line.lineId);
+    const { lineId, status } = line;
+    const expanded = lineId === this.doing.lineId;
+    const corrected = this.session.corrected.has(lineId);
     return h(
       "button",
       {
         type: "button",
-        id: cellId(line.lineId),
-        class: `cell status-${line.status}${corrected ? " corrected" : ""}`,
+        id: cellId(lineId),
+        class: `cell status-${status}${corrected ? " corrected" : ""}`,
         "aria-expanded": expanded ? "true" : "false",
-        "aria-controls": expanded ? detailId(line.lineId) : undefined,
-        onclick: () => this.toggle(line.lineId),
+        "aria-controls": expanded ? detailId(lineId) : undefined,
+        onclick: () => this.turnTo(expanded ? {} : { lineId }),
       },
-      h("span", { class: "amount" }, line.status === LineStatus.A_DECLARER ? "Ajouter" : formatEuros(line.montantRetenuCents)),
-      h("span", { class: "status" }, STATUSES[line.status]),
+      h(
+        "span",
+        { class: "amount" },
+        status === LineStatus.A_DECLARER ? "Ajouter" : formatEuros(line.montantRetenuCents),
+      ),
+      h("span", { class: "status" }, STATUSES[status]),
       corrected && h("span", { class: "status" }, "corrigé à l'instant"),
     );
-  }
-
-  private toggle(lineId: string): void {
-    this.opened = this.opened === lineId ? undefined : lineId;
-    this.rectifying = false;
-    this.draft = newDraft();
-    this.draw();
   }
 
   private detail(line: DeclarationLine): HTMLElement {
     return h(
       "div",
       { id: detailId(line.lineId) },
-      h("h4", {}, `${line.labelFr}, ${monthLabel(line.mois!)}`),
+      h("h4", {}, lineTitle(line)),
       line.status !== LineStatus.A_DECLARER && amounts(line),
       origin(line),
       received(this.session, line),
@@ -175,41 +195,28 @@ export class DeclarationView {
   private actions(line: DeclarationLine): HTMLElement | false {
     const { lineId, status } = line;
     if (status === LineStatus.A_DECLARER) return this.fillForm(line);
-    if (status === LineStatus.AJOUTE) {
-      const remove = () => void this.change({ case: "removedLineId", value: lineId }, "Ligne retirée.");
-      return h("div", { class: "actions" }, problem(this.draft.errors.form), h("button", { type: "button", id: idOf("retirer", lineId), onclick: remove }, "Retirer cette ligne"));
-    }
-    if (!RECTIFIABLE.includes(status)) return false;
-    if (this.rectifying) return this.rectifyForm(line);
+    if (this.doing.rectifying) return this.rectifyForm(line);
     const confirm = () => void this.change({ case: "confirmation", value: { lineIds: [lineId] } }, "Ligne confirmée.");
-    const rectify = () => ((this.rectifying = true), this.draw(), document.getElementById("montant")?.focus());
-    return h(
-      "div",
-      { class: "actions" },
-      problem(this.draft.errors.form),
-      status !== LineStatus.CONFIRME && h("button", { type: "button", id: idOf("confirmer", lineId), onclick: confirm }, "Confirmer ce montant"),
-      h("button", { type: "button", id: idOf("rectifier", lineId), onclick: rectify }, "Rectifier"),
-    );
+    const rectify = () => this.turnTo({ lineId, rectifying: true }, "montant");
+    const remove = () => void this.change({ case: "removedLineId", value: lineId }, "Ligne retirée.");
+    const offered = [
+      CONFIRMABLE.includes(status) && button("confirmer", lineId, "Confirmer ce montant", confirm),
+      RECTIFIABLE.includes(status) && button("rectifier", lineId, "Rectifier", rectify),
+      status === LineStatus.AJOUTE && button("retirer", lineId, "Retirer cette ligne", remove),
+    ].filter(Boolean) as HTMLElement[];
+    return offered.length > 0 && h("div", { class: "actions" }, problem(this.draft.errors.form), ...offered);
   }
 
   private rectifyForm(line: DeclarationLine): HTMLElement {
     const { draft } = this;
-    const submit = (event: Event) => {
-      event.preventDefault();
-      const cents = this.readAmount();
-      if (cents === undefined) return;
-      void this.change(
-        {
-          case: "rectification",
-          value: { lineId: line.lineId, montantDeclareCents: cents, justificationReference: draft.justification.trim() },
-        },
-        "Ligne rectifiée : elle sera vérifiée après la validation.",
-      );
-    };
-    return h(
-      "form",
-      { class: "inline", novalidate: true, onsubmit: submit, "aria-label": `Rectifier ${line.labelFr}, ${monthLabel(line.mois!)}` },
-      problem(draft.errors.form),
+    const { lineId } = line;
+    const rectification = (montantDeclareCents: bigint): Change => ({
+      case: "rectification",
+      value: { lineId, montantDeclareCents, justificationReference: draft.justification.trim() },
+    });
+    return this.form(
+      `Rectifier ${lineTitle(line)}`,
+      this.submitting(rectification, "Ligne rectifiée : elle sera vérifiée après la validation."),
       this.amountField("Montant net social exact"),
       field({
         id: "justification",
@@ -220,60 +227,50 @@ export class DeclarationView {
         attributes: { required: true, maxlength: "200" },
         onChange: (value) => (draft.justification = value),
       }),
-      h(
-        "div",
-        { class: "actions" },
-        h("button", { type: "submit", class: "primary" }, "Enregistrer la rectification"),
-        h("button", { type: "button", onclick: () => ((this.rectifying = false), (this.draft = newDraft()), this.draw(), document.getElementById(cellId(line.lineId))?.focus()) }, "Annuler"),
-      ),
+      actions("Enregistrer la rectification", () => this.turnTo({ lineId }, cellId(lineId))),
     );
   }
 
   private fillForm(line: DeclarationLine): HTMLElement {
-    const submit = (event: Event) => {
-      event.preventDefault();
-      const cents = this.readAmount();
-      if (cents === undefined) return;
-      const { personne, mois, nature } = line;
-      void this.change({ case: "addition", value: { personne, mois: mois!, nature, montantDeclareCents: cents } }, "Ligne ajoutée.");
-    };
-    return h(
-      "form",
-      { class: "inline", novalidate: true, onsubmit: submit, "aria-label": `Déclarer ${line.labelFr}, ${monthLabel(line.mois!)}` },
-      problem(this.draft.errors.form),
+    const { personne, nature } = line;
+    const addition = (montantDeclareCents: bigint): Change => ({
+      case: "addition",
+      value: { personne, mois: line.mois!, nature, montantDeclareCents },
+    });
+    return this.form(
+      `Déclarer ${lineTitle(line)}`,
+      this.submitting(addition, "Ligne ajoutée."),
       this.amountField("Montant reçu"),
-      h("div", { class: "actions" }, h("button", { type: "submit", class: "primary" }, "Déclarer ce montant")),
+      actions("Déclarer ce montant", () => this.turnTo({}, cellId(line.lineId))),
     );
   }
 
   private addition(personne: string): HTMLElement | false {
-    const { draft } = this;
     if (!isOpen(this.session.declaration.state)) return false;
-    if (this.adding !== personne) {
-      const add = () => ((this.adding = personne), (this.opened = undefined), (this.draft = newDraft()), this.draw(), document.getElementById("nature")?.focus());
-      return h("button", { type: "button", class: "quiet-button", id: idOf("ajouter", personne), onclick: add }, "Ajouter une ressource ", h("span", { class: "sr" }, `de ${personne}`));
+    const opener = idOf("ajouter", personne);
+    if (this.doing.addingTo !== personne) {
+      return h(
+        "button",
+        { type: "button", id: opener, onclick: () => this.turnTo({ addingTo: personne }, "nature") },
+        "Ajouter une ressource ",
+        h("span", { class: "sr" }, `pour ${personne}`),
+      );
     }
+    const { draft } = this;
     const months = this.session.declaration.moisReference;
     draft.month ||= formatMonth(months[0]!);
     draft.nature ||= String(ADDABLE[0]![0]);
-    const submit = (event: Event) => {
-      event.preventDefault();
-      const cents = this.readAmount();
-      if (cents === undefined) return;
-      void this.change(
-        { case: "addition", value: { personne, mois: parseMonth(draft.month)!, nature: Number(draft.nature) as NatureRessource, montantDeclareCents: cents } },
-        "Ressource ajoutée.",
-      );
-    };
-    return h(
-      "form",
-      { class: "inline framed", novalidate: true, onsubmit: submit, "aria-label": `Ajouter une ressource de ${personne}` },
-      problem(draft.errors.form),
+    const addition = (montantDeclareCents: bigint): Change => ({
+      case: "addition",
+      value: { personne, mois: parseMonth(draft.month)!, nature: Number(draft.nature), montantDeclareCents },
+    });
+    return this.form(
+      `Ajouter une ressource pour ${personne}`,
+      this.submitting(addition, "Ressource ajoutée."),
       field({
         id: "nature",
         label: "Ressource",
         value: draft.nature,
-        error: draft.errors.nature,
         choices: ADDABLE.map(([value, label]) => ({ value: String(value), label })),
         onChange: (value) => (draft.nature = value),
       }),
@@ -281,18 +278,17 @@ export class DeclarationView {
         id: "mois-ajout",
         label: "Mois",
         value: draft.month,
-        error: draft.errors.month,
         choices: months.map((one) => ({ value: formatMonth(one), label: monthLabel(one) })),
         onChange: (value) => (draft.month = value),
       }),
       this.amountField("Montant reçu"),
-      h(
-        "div",
-        { class: "actions" },
-        h("button", { type: "submit", class: "primary" }, "Ajouter"),
-        h("button", { type: "button", onclick: () => ((this.adding = undefined), this.draw(), document.getElementById(idOf("ajouter", personne))?.focus()) }, "Annuler"),
-      ),
+      actions("Ajouter", () => this.turnTo({}, opener)),
     );
+  }
+
+  private form(name: string, onsubmit: (event: Event) => void, ...content: Child[]): HTMLElement {
+    const attributes = { class: "inline", novalidate: true, onsubmit, "aria-label": name };
+    return h("form", attributes, problem(this.draft.errors.form), ...content);
   }
 
   private amountField(label: string): HTMLElement {
@@ -308,13 +304,14 @@ export class DeclarationView {
     });
   }
 
-  private readAmount(): bigint | undefined {
-    const cents = parseEuros(this.draft.amount);
-    if (cents === undefined) {
-      this.draft.errors = { amount: "Écrivez un montant en euros, positif ou nul, par exemple 912,40." };
-      this.drawErrors();
-    }
-    return cents;
+  /** What sending a form does: read the amount, then ask for the change that it makes. */
+  private submitting(changeOf: (cents: bigint) => Change, done: string): (event: Event) => void {
+    return (event) => {
+      event.preventDefault();
+      const cents = parseEuros(this.draft.amount);
+      if (cents !== undefined) void this.change(changeOf(cents), done);
+      else this.refused({ amount: "Écrivez un montant en euros, positif ou nul, par exemple 912,40." });
+    };
   }
 
   /** Ask for a change; what is refused is shown on the field at fault, and what was typed stays. */
@@ -324,105 +321,52 @@ export class DeclarationView {
     } catch (thrown) {
       const error = SolidariteError.from(thrown);
       if (error.reason === ErrorReason.ETAG_STALE) await this.session.refresh();
-      this.draft.errors = fieldErrors(error);
-      this.drawErrors();
+      this.refused(fieldErrors(error));
       return;
     }
-    this.rectifying = false;
-    this.adding = undefined;
-    this.draft = newDraft();
-    this.draw();
+    const line = this.lineOf(change);
+    this.turnTo(line ? { lineId: line.lineId } : {}, line ? cellId(line.lineId) : "lignes-titre");
     announce(done);
-    if (document.activeElement === document.body) this.focusOpened();
   }
 
-  private drawErrors(): void {
+  /** The line that a change was about, as it now is. */
+  private lineOf(change: Change): DeclarationLine | undefined {
+    if (change.case !== "addition") return this.session.line(this.doing.lineId ?? "");
+    const { personne, mois, nature } = change.value;
+    return this.session.declaration.lines.find(
+      (line) => line.personne === personne && line.nature === nature && sameMonth(line.mois, mois),
+    );
+  }
+
+  private refused(errors: Draft["errors"]): void {
+    this.draft.errors = errors;
     this.draw();
     focusFirstError(this.container);
-  }
-
-  private focusOpened(): void {
-    const target = (this.opened && document.getElementById(cellId(this.opened))) || document.getElementById("lignes-titre");
-    target?.setAttribute("tabindex", target.tagName === "BUTTON" ? "0" : "-1");
-    target?.focus();
   }
 }
 
 function fieldErrors(error: SolidariteError): Draft["errors"] {
-  const errors: Draft["errors"] = {};
   const amount = error.fieldMessage("montant_declare_cents");
   const justification = error.fieldMessage("justification_reference");
-  if (amount) errors.amount = amount;
-  if (justification) errors.justification = justification;
-  if (!amount && !justification) errors.form = error.messageFr;
-  return errors;
+  return amount || justification ? { amount, justification } : { form: error.messageFr };
 }
 
-function amounts(line: DeclarationLine): HTMLElement {
-  const shown: [string, bigint | undefined][] = [
-    ["Transmis par les payeurs", line.montantPrerempliCents],
-    ["Déclaré par vous", line.montantDeclareCents],
-    ["Retenu pour le calcul", line.montantRetenuCents],
-  ];
+function actions(submit: string, cancel: () => void): HTMLElement {
   return h(
-    "dl",
-    { class: "amounts" },
-    ...shown.flatMap(([label, cents]) => (cents === undefined ? [] : [h("div", {}, h("dt", {}, label), h("dd", {}, formatEuros(cents)))])),
-    line.justificationReference && h("div", {}, h("dt", {}, "Pièce justificative"), h("dd", {}, line.justificationReference)),
+    "div",
+    { class: "actions" },
+    h("button", { type: "submit", class: "primary" }, submit),
+    h("button", { type: "button", onclick: cancel }, "Annuler"),
   );
 }
 
-function origin(line: DeclarationLine): HTMLElement {
-  if (line.status === LineStatus.CONNU) return h("p", {}, "La Caf verse ce montant : elle le connaît, il n'est pas à déclarer.");
-  if (line.records.length === 0) return h("p", {}, "Aucun payeur n'a transmis de montant pour cette ligne.");
-  return h(
-    "ul",
-    { class: "records", "aria-label": "D'où vient ce montant" },
-    ...line.records.map((record) =>
-      h(
-        "li",
-        {},
-        h("span", { class: "amount" }, formatEuros(record.montantNetSocialCents)),
-        h(
-          "span",
-          {},
-          h("strong", {}, payerLabel(record.declarant)),
-          record.numeroContrat && `, contrat ${record.numeroContrat}`,
-          h("br"),
-          record.dateVersement && `Versé le ${dayLabel(record.dateVersement)}. `,
-          record.knownAt && `Connu le ${instantLabel(record.knownAt)} (${recordLabel(record)}).`,
-        ),
-      ),
-    ),
-  );
+function button(kind: string, lineId: string, text: string, onclick: () => void): HTMLElement {
+  return h("button", { type: "button", id: idOf(kind, lineId), onclick }, text);
 }
 
-/** Everything received and done about one line: corrections are seen with what they replaced. */
-function received(session: Session, line: DeclarationLine): HTMLElement | false {
-  const events = session.timeline.filter((event) => event.lineId === line.lineId);
-  return (
-    events.length > 1 &&
-    h(
-      "details",
-      { id: idOf("suivi", line.lineId) },
-      h("summary", {}, `Tout ce qui est arrivé à cette ligne (${events.length})`),
-      h(
-        "ol",
-        { class: "events" },
-        ...events.map((event) =>
-          h("li", {}, event.at && `${instantLabel(event.at)} : `, event.messageFr, ` (${actorLabel(event.actor)})`, change(event.beforeCents, event.afterCents)),
-        ),
-      ),
-    )
-  );
-}
-
-/** « avant → après », or the one amount there is. */
-export function change(before: bigint | undefined, after: bigint | undefined): Child {
-  const shown = [...new Set([before, after].filter((cents) => cents !== undefined))].map(formatEuros);
-  return shown.length > 0 && h("span", { class: "amount" }, ` ${shown.join(" → ")}`);
-}
-
+const sameMonth = (one?: Partial<Month>, other?: Partial<Month>) =>
+  one?.year === other?.year && one?.month === other?.month;
+const lineTitle = (line: DeclarationLine) => `${line.labelFr}, ${monthLabel(line.mois!)}`;
 const cellId = (lineId: string) => idOf("ligne", lineId);
 const detailId = (lineId: string) => idOf("detail", lineId);
 const columnId = (personne: string, month: Month) => idOf("colonne", personne, formatMonth(month));

@@ -66,10 +66,18 @@ function explanation(benefit: BenefitEntitlement): Child {
       h("span", {}, `Comprendre le calcul : ${name}`),
       h("span", { class: "amount" }, formatEuros(benefit.montantCents)),
     ),
-    h("p", { class: "quiet" }, "Pour le premier mois. Les étapes s'additionnent ; chacune se déplie jusqu'à son article."),
+    h(
+      "p",
+      { class: "quiet" },
+      "Pour le premier mois. Les étapes s'additionnent ; chacune se déplie jusqu'à son article.",
+    ),
     ...byMonth(outline(benefit.steps)).flatMap(([title, steps]) => [
       h("h4", {}, title),
-      h("ul", { class: "steps" }, ...steps.map((step, place) => stepView(step, idOf("etape", benefit.benefit, title, place)))),
+      h(
+        "ul",
+        { class: "steps" },
+        ...steps.map((step, place) => stepView(step, idOf("etape", benefit.benefit, title, place))),
+      ),
     ]),
     benefit.montantNetCrdsCents !== benefit.montantCents &&
       h("p", {}, `Après la CRDS de 0,5 % : ${formatEuros(benefit.montantNetCrdsCents)}.`),
@@ -114,7 +122,8 @@ function stepView({ step, children }: Step, id: string): HTMLElement {
         h("span", {}, step.label, step.personne && ` — ${step.personne}`),
         step.amountCents && h("span", { class: "amount" }, formatExactCents(step.amountCents)),
       ),
-      children.length > 0 && h("ul", { class: "steps" }, ...children.map((child, place) => stepView(child, idOf(id, place)))),
+      children.length > 0 &&
+        h("ul", { class: "steps" }, ...children.map((child, place) => stepView(child, idOf(id, place)))),
       h("p", { class: "article" }, "Article : ", h("strong", {}, step.article)),
       step.parameters.length > 0 && h("ul", { class: "parameters" }, ...step.parameters.map(parameterView)),
     ),

@@ -24,7 +24,11 @@ export function field(of: Field): HTMLElement {
     ...of.attributes,
   };
   const control = of.choices
-    ? h("select", common, ...of.choices.map(({ value, label }) => h("option", { value, selected: value === of.value }, label)))
+    ? h(
+        "select",
+        common,
+        ...of.choices.map(({ value, label }) => h("option", { value, selected: value === of.value }, label)),
+      )
     : h("input", { type: "text", autocomplete: "off", value: of.value ?? "", ...common });
   if (of.onChange) {
     const changed = of.onChange;

@@ -1,22 +1,32 @@
 /** What happened to the declaration, newest first. */
 
 import { instantLabel, monthLabel, parseMonth } from "../client/index.ts";
-import { change } from "./declaration.ts";
+
 import { type Child, h } from "./dom.ts";
 import { actorLabel } from "./labels.ts";
+import { change } from "./origin.ts";
 import type { Session } from "./session.ts";
 
 const SHOWN = 6;
 
 export function historyView(session: Session): Child[] {
-  const events = [...session.timeline].reverse().map((event) =>
-    h(
-      "li",
-      {},
-      h("span", { class: "when" }, event.at ? instantLabel(event.at) : ""),
-      h("span", {}, h("strong", {}, event.messageFr), ` — ${actorLabel(event.actor)}`, event.lineId && h("span", { class: "quiet" }, `, ${lineLabel(session, event.lineId)}`), change(event.beforeCents, event.afterCents)),
-    ),
-  );
+  const events = [...session.timeline]
+    .reverse()
+    .map((event) =>
+      h(
+        "li",
+        {},
+        h("span", { class: "when" }, event.at ? instantLabel(event.at) : ""),
+        h(
+          "span",
+          {},
+          h("strong", {}, event.messageFr),
+          ` — ${actorLabel(event.actor)}`,
+          event.lineId && h("span", { class: "quiet" }, `, ${lineLabel(session, event.lineId)}`),
+          change(event.beforeCents, event.afterCents),
+        ),
+      ),
+    );
   if (events.length === 0) return [h("p", { class: "quiet" }, "Rien n'est encore arrivé à cette déclaration.")];
   return [
     h(

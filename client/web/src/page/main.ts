@@ -27,7 +27,14 @@ function open(session: Session): void {
     h("span", {}, `Foyer ${session.numeroAllocataire}`),
     h("button", { type: "button", id: "changer", onclick: () => (session.close(), start()) }, "Changer de foyer"),
   );
-  const parts = { alert: h("div", { class: "alert" }), overview: h("div"), lines: h("div"), submit: h("div"), payments: h("div"), history: h("div") };
+  const parts = {
+    alert: h("div", { class: "alert" }),
+    overview: h("div"),
+    lines: h("div"),
+    submit: h("div"),
+    payments: h("div"),
+    history: h("div"),
+  };
   const whatIf = new WhatIfView(session);
   const lines = new DeclarationView(session, parts.lines);
   const submit = new SubmitView(session, parts.submit);
@@ -62,5 +69,10 @@ function open(session: Session): void {
 }
 
 function section(id: string, title: string, ...content: Node[]): HTMLElement {
-  return h("section", { id, class: "part", "aria-labelledby": `${id}-titre` }, h("h2", { id: `${id}-titre` }, title), ...content);
+  return h(
+    "section",
+    { id, class: "part", "aria-labelledby": `${id}-titre` },
+    h("h2", { id: `${id}-titre`, tabindex: "-1" }, title),
+    ...content,
+  );
 }

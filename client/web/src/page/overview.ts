@@ -34,12 +34,22 @@ function notices(session: Session, reveal: (lineId: string) => void): HTMLElemen
     h(
       "section",
       { class: "card notice", id: "corrections", tabindex: "-1", "aria-labelledby": "corrections-titre" },
-      h("h2", { id: "corrections-titre" }, session.notices.length > 1 ? "Des montants viennent d'être corrigés" : "Un montant vient d'être corrigé"),
+      h(
+        "h2",
+        { id: "corrections-titre" },
+        session.notices.length > 1 ? "Des montants viennent d'être corrigés" : "Un montant vient d'être corrigé",
+      ),
       h(
         "ul",
         {},
         ...session.notices.map((notice, place) =>
-          h("li", {}, notice.text, " ", link(`correction-${place}`, "Voir cette ligne", () => reveal(notice.lineId))),
+          h(
+            "li",
+            {},
+            notice.text,
+            " ",
+            link(`correction-${place}`, "Voir cette ligne", () => reveal(notice.lineId)),
+          ),
         ),
       ),
       h("p", {}, "La déclaration affichée et l'estimation des droits en tiennent déjà compte."),
@@ -52,7 +62,8 @@ function notices(session: Session, reveal: (lineId: string) => void): HTMLElemen
 export function alertBar(session: Session): Child[] {
   const count = session.notices.length;
   if (count === 0) return [];
-  const text = count > 1 ? `Des payeurs viennent de corriger ${count} montants.` : "Un payeur vient de corriger un montant.";
+  const text =
+    count > 1 ? `Des payeurs viennent de corriger ${count} montants.` : "Un payeur vient de corriger un montant.";
   const see = () => document.getElementById("corrections")?.focus();
   return [h("p", {}, text), h("button", { type: "button", id: "voir-corrections", onclick: see }, "Voir")];
 }

@@ -18,7 +18,9 @@ export async function signIn(main: HTMLElement, opened: (session: Session) => vo
   const values = {
     example: OTHER,
     number: "",
-    month: examples?.mois_declaration ?? formatMonth({ year: new Date().getFullYear(), month: new Date().getMonth() + 1 } as never),
+    month:
+      examples?.mois_declaration ??
+      formatMonth({ year: new Date().getFullYear(), month: new Date().getMonth() + 1 } as never),
     token: "",
   };
   const errors: { number?: string; month?: string; token?: string; form?: string } = {};

@@ -27,7 +27,11 @@ export class SubmitView {
           "div",
           { class: "card" },
           h("p", { id: "validee" }, h("strong", {}, STATES[declaration.state]), "."),
-          h("p", {}, "Le trimestre est figé : ces droits ne changent plus d'eux-mêmes. Une correction tardive peut donner lieu à un rappel ou à un indu, après vérification."),
+          h(
+            "p",
+            {},
+            "Le trimestre est figé : ces droits ne changent plus d'eux-mêmes. Une correction tardive peut donner lieu à un rappel ou à un indu, après vérification.",
+          ),
         ),
       );
       return;
@@ -44,10 +48,18 @@ export class SubmitView {
             "p",
             {},
             `${untouched} ${untouched > 1 ? "montants préremplis ne sont" : "montant prérempli n'est"} pas encore ${untouched > 1 ? "confirmés" : "confirmé"}. `,
-            h("button", { type: "button", id: "tout-confirmer", onclick: () => void this.confirmAll() }, "Tout confirmer"),
+            h(
+              "button",
+              { type: "button", id: "tout-confirmer", onclick: () => void this.confirmAll() },
+              "Tout confirmer",
+            ),
           ),
         this.uncertified &&
-          h("p", { class: "problem", id: "certifier-erreur", role: "alert" }, "Cochez la case pour certifier vos ressources avant de valider."),
+          h(
+            "p",
+            { class: "problem", id: "certifier-erreur", role: "alert" },
+            "Cochez la case pour certifier vos ressources avant de valider.",
+          ),
         h(
           "div",
           { class: "check" },
@@ -61,13 +73,20 @@ export class SubmitView {
           }),
           h("label", { for: "certifier" }, "Je certifie que ces ressources sont exactes et complètes."),
         ),
-        h("button", { type: "submit", class: "primary", id: "valider-bouton", disabled: this.busy }, "Valider ma déclaration"),
+        h(
+          "button",
+          { type: "submit", class: "primary", id: "valider-bouton", disabled: this.busy },
+          "Valider ma déclaration",
+        ),
       ),
     );
   }
 
   private async confirmAll(): Promise<void> {
-    await this.ask(() => this.session.amend({ case: "confirmation", value: {} }), "Les montants préremplis sont confirmés.");
+    await this.ask(
+      () => this.session.amend({ case: "confirmation", value: {} }),
+      "Les montants préremplis sont confirmés.",
+    );
   }
 
   private async submit(event: Event): Promise<void> {

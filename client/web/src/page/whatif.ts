@@ -119,7 +119,8 @@ export class WhatIfView {
     const asked = ++this.asked;
     this.at(this.pay).then(
       (point) => asked === this.asked && this.drawResult(point),
-      (thrown: unknown) => asked === this.asked && show(this.result, problem(SolidariteError.from(thrown).messageFr) as HTMLElement),
+      (thrown: unknown) =>
+        asked === this.asked && show(this.result, problem(SolidariteError.from(thrown).messageFr) as HTMLElement),
     );
   }
 
@@ -133,7 +134,12 @@ export class WhatIfView {
         !(line.personne === this.person && line.nature === NatureRessource.SALAIRE),
     );
     const ressources = [
-      ...kept.map((line) => ({ personne: line.personne, mois: line.mois!, nature: line.nature, montantCents: line.montantRetenuCents })),
+      ...kept.map((line) => ({
+        personne: line.personne,
+        mois: line.mois!,
+        nature: line.nature,
+        montantCents: line.montantRetenuCents,
+      })),
       ...declaration.moisReference.map((mois) => ({
         personne: this.person,
         mois,
