@@ -221,6 +221,7 @@ def test_the_rights_are_computed_as_one_types_and_drawn(visit: Visit, shared: Se
     expect(result).to_contain_text("RSA 0,00\xa0€, prime d'activité 196,11\xa0€")
     page.get_by_label("Salaire net social mensuel").fill("99999")
     expect(page.locator("#et-si").get_by_role("alert")).to_contain_text("de 0 à 3000")
+    expect(page.get_by_label("Salaire net social mensuel")).to_have_attribute("aria-invalid", "true")
     page.get_by_text("Les chiffres de la courbe").click()
     expect(page.locator("#et-si tbody tr")).to_have_count(31)
     expect(page.locator("#et-si tbody tr").first).to_contain_text("573,49")

@@ -1,6 +1,6 @@
 /** Signing in with a development token, and choosing a household. */
 
-import { connectTo, formatMonth, parseMonth, SolidariteError } from "../client/index.ts";
+import { connectTo, formatMonth, month, parseMonth, SolidariteError } from "../client/index.ts";
 import { h, show } from "./dom.ts";
 import { field, focusFirstError, problem } from "./field.ts";
 import { Session } from "./session.ts";
@@ -15,12 +15,11 @@ const OTHER = "";
 /** Show the form; `opened` is called with the session once the service has answered. */
 export async function signIn(main: HTMLElement, opened: (session: Session) => void): Promise<void> {
   const examples = await readExamples();
+  const today = new Date();
   const values = {
     example: OTHER,
     number: "",
-    month:
-      examples?.mois_declaration ??
-      formatMonth({ year: new Date().getFullYear(), month: new Date().getMonth() + 1 } as never),
+    month: examples?.mois_declaration ?? formatMonth(month(today.getFullYear(), today.getMonth() + 1)),
     token: "",
   };
   const errors: { number?: string; month?: string; token?: string; form?: string } = {};
@@ -90,15 +89,15 @@ export async function signIn(main: HTMLElement, opened: (session: Session) => vo
 
   async function submit(event: Event): Promise<void> {
     event.preventDefault();
-    const month = parseMonth(values.month);
+    const declared = parseMonth(values.month);
     const number = values.number.trim();
     for (const name of Object.keys(errors)) delete errors[name as keyof typeof errors];
     if (!number) errors.number = "Indiquez le numéro d'allocataire du foyer.";
-    if (!month) errors.month = "Écrivez un mois sous la forme AAAA-MM, par exemple 2026-11.";
-    if (month && number) {
+    if (!declared) errors.month = "Écrivez un mois sous la forme AAAA-MM, par exemple 2026-11.";
+    if (declared && number) {
       try {
         const solidarite = connectTo({ baseUrl: location.origin, token: values.token.trim() });
-        opened(await Session.open(solidarite, number, month));
+        opened(await Session.open(solidarite, number, declared));
         return;
       } catch (thrown) {
         const error = SolidariteError.from(thrown);

@@ -63,7 +63,8 @@ export class WhatIfView {
       label: "Salaire net social mensuel",
       hint: `En euros, de 0 à ${HIGHEST_EUROS}`,
       value: String(this.pay),
-      attributes: { inputmode: "numeric", maxlength: "5" },
+      // The answer, or why there is none, belongs to what is typed here.
+      attributes: { inputmode: "numeric", maxlength: "5", "aria-describedby": "salaire-aide et-si-resultat" },
       onChange: (value) => this.setPay(Number(value.replace(",", ".")), null),
     });
     show(
@@ -96,8 +97,10 @@ export class WhatIfView {
   }
 
   private setPay(value: number, from: HTMLInputElement | null): void {
-    if (!Number.isFinite(value) || value < 0 || value > HIGHEST_EUROS) {
-      show(this.result, problem(`Écrivez un salaire de 0 à ${HIGHEST_EUROS} €.`) as HTMLElement);
+    const accepted = Number.isFinite(value) && value >= 0 && value <= HIGHEST_EUROS;
+    document.getElementById("salaire")?.setAttribute("aria-invalid", String(!accepted));
+    if (!accepted) {
+      show(this.result, problem(`Écrivez un salaire de 0 à ${HIGHEST_EUROS} €.`));
       return;
     }
     this.pay = Math.round(value);
@@ -119,8 +122,7 @@ export class WhatIfView {
     const asked = ++this.asked;
     this.at(this.pay).then(
       (point) => asked === this.asked && this.drawResult(point),
-      (thrown: unknown) =>
-        asked === this.asked && show(this.result, problem(SolidariteError.from(thrown).messageFr) as HTMLElement),
+      (thrown: unknown) => asked === this.asked && show(this.result, problem(SolidariteError.from(thrown).messageFr)),
     );
   }
 
