@@ -20,15 +20,21 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the server's verbs to the command."""
-    from solidarite_server import cli_audit, cli_auth, cli_campaign, cli_doctor, cli_personal, cli_simulate
-    from solidarite_server.cli_compute import compute
+    from solidarite_server import (
+        cli_audit,
+        cli_auth,
+        cli_campaign,
+        cli_compute,
+        cli_doctor,
+        cli_personal,
+        cli_simulate,
+    )
     from solidarite_server.cli_demo import demo
     from solidarite_server.cli_gateway import gateway
 
     app.command("demo")(demo)
     app.command("serve")(serve)
     app.command("gateway")(gateway)
-    app.command("compute")(compute)
     app.command("config")(config)
     legislation = typer.Typer(help="Consulter les paramètres datés de la loi.", no_args_is_help=True)
     legislation.command("show")(show)
@@ -40,6 +46,7 @@ def register(app: typer.Typer) -> None:
     store.command("migrate")(migrate)
     cli_doctor.register(app, store)
     app.add_typer(store, name="store")
+    cli_compute.register(app)
     cli_campaign.register(app)
     cli_simulate.register(app)
     cli_auth.register(app)

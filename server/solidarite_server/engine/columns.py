@@ -153,6 +153,20 @@ def reference_quarter(
     return ReferenceQuarter(mois_declaration, decalages(foyer, mois_declaration, options or LegislationOptions())[0])
 
 
+def group_of(
+    foyer: Foyer, mois_droit: Month, declaration: Month, options: LegislationOptions
+) -> tuple[int, int, int, int, int]:
+    """The GROUP_DTYPE row of a household: with whom it is examined."""
+    rsa, ppa = decalages(foyer, declaration, options)
+    dons = int(declaration < _CAF_DEBUT or options.dons_comptes)
+    return mois_droit.index, declaration.index, 6 - rsa, 6 - ppa, dons
+
+
+def months_read(rsa_first: int, ppa_first: int, *, law: bool) -> range:
+    """Places in the window of the months whose lines are read: those of reference, or all for any other reading."""
+    return range(min(rsa_first, ppa_first), max(rsa_first, ppa_first) + 3) if law else range(WINDOW)
+
+
 class _Window(NamedTuple):
     """Days and places of the nine months that end with a declaration."""
 
@@ -179,10 +193,8 @@ def columns_from(cases: Iterable[Case], options: LegislationOptions) -> FoyerCol
     for case in cases:
         foyer, declaration = case.foyer, case.mois_declaration
         window = _window(declaration)
-        rsa_shift, ppa_shift = decalages(foyer, declaration, options)
-        dons = int(declaration < _CAF_DEBUT or options.dons_comptes)
-        key = (case.mois_droit.index, declaration.index, 6 - rsa_shift, 6 - ppa_shift, dons)
-        read = range(6 - max(rsa_shift, ppa_shift), 9 - min(rsa_shift, ppa_shift)) if narrow else range(WINDOW)
+        key = group_of(foyer, case.mois_droit, declaration, options)
+        read = months_read(key[2], key[3], law=narrow)
         membres = ordered(foyer)
         own = _lines(foyer, membres, case.ressources, window, read)
         debut, demande, isole = _isolement(foyer, declaration, window)

@@ -26,6 +26,9 @@ _STAMP = blake2b(
     b"".join((Path(__file__).parent / f"{name}.py").read_bytes() for name in _SOURCES), digest_size=8
 ).hexdigest()
 
+SOURCES = np.zeros((), [(f"sources_{_STAMP}", "?")])[()]
+"""What an entry takes that reads no option: its type changes with the sources of the rules."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 SWITCHES = tuple(field.name for field in fields(LegislationOptions) if isinstance(field.default, bool))
@@ -78,8 +81,8 @@ else:
     def entry(function: F) -> F:
         """Compile what is called from outside, kept on disk between runs.
 
-        numba looks for changes in the file of the function alone, so the types of `reading` name the sources of all the
-        rules: when one changes, everything is compiled again.
+        numba looks for changes in the file of the function alone, so the types of `reading` and of SOURCES name the
+        sources of all the rules: an entry takes one of them, and is compiled again when one changes.
         """
         compiled: Any = _compile(cache=True)(function)
         return compiled  # type: ignore[no-any-return]

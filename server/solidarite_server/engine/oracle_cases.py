@@ -35,7 +35,7 @@ class CaseError(ValueError):
         self.field = field
 
 
-_NATURES = {
+NATURES = {
     "salaire": N.SALAIRE,
     "remuneration_apprenti": N.APPRENTISSAGE,
     "remuneration_stage_formation_professionnelle": N.STAGE_FORMATION,
@@ -64,7 +64,7 @@ _NATURES = {
     "aah": N.AAH,
     "complement_aah": N.COMPLEMENT_AAH,
 }
-_LOGEMENT = {
+LOGEMENTS = {
     "locataire": StatutLogement.LOCATAIRE,
     "proprietaire": StatutLogement.PROPRIETAIRE,
     "accedant": StatutLogement.ACCEDANT,
@@ -72,12 +72,13 @@ _LOGEMENT = {
     "heberge_avec_participation": StatutLogement.HEBERGE_PARTICIPATION,
     "sans_domicile": StatutLogement.SANS_DOMICILE,
 }
-_ROLES = {"demandeur": Role.ALLOCATAIRE, "conjoint": Role.CONJOINT, "enfant": Role.ENFANT}
-_NATIONALITES = {"FR": Nationalite.FRANCAISE, "ES": Nationalite.EEE_SUISSE, "MA": Nationalite.AUTRE}
+ROLES = {"demandeur": Role.ALLOCATAIRE, "conjoint": Role.CONJOINT, "enfant": Role.ENFANT}
+NATIONALITES = {"FR": Nationalite.FRANCAISE, "ES": Nationalite.EEE_SUISSE, "MA": Nationalite.AUTRE}
 _STATUTS = {"etudiant": Statut.ETUDIANT, "apprenti": Statut.APPRENTI, "stagiaire": Statut.STAGIAIRE}
-_HEURES_JEUNE_ACTIF = 3_214
-_LONG_AGO = date(1990, 1, 1)
-_LAST_YEAR = 2098
+HEURES_JEUNE_ACTIF = 3_214
+LONG_AGO = date(1990, 1, 1)
+LAST_YEAR = 2098
+UE_YEARS = 0.25
 _T = TypeVar("_T")
 
 
@@ -85,8 +86,8 @@ def case_from(case: Mapping[str, Any]) -> tuple[Foyer, list[RessourceMois], Mont
     """Read a case; CaseError names the field at fault."""
     _mapping(case, "cas")
     mois = _month(case.get("entitlement_month"), "entitlement_month")
-    if mois.first_day < FIRST_REPLAY or mois.year > _LAST_YEAR:
-        raise CaseError("entitlement_month", f"un mois de 2019-01 à {_LAST_YEAR}-12 est attendu")
+    if mois.first_day < FIRST_REPLAY or mois.year > LAST_YEAR:
+        raise CaseError("entitlement_month", f"un mois de 2019-01 à {LAST_YEAR}-12 est attendu")
     household = _mapping(case.get("household"), "household")
     persons = case.get("persons")
     if not isinstance(persons, list) or not 1 <= len(persons) <= 40:
@@ -99,7 +100,7 @@ def case_from(case: Mapping[str, Any]) -> tuple[Foyer, list[RessourceMois], Mont
         raise CaseError("persons", "chaque personne porte un identifiant différent")
     zone = _choice({z.name.lower(): z for z in Zone}, household.get("zone", "metropole"), "household.zone")
     logement = _mapping(household.get("logement", {}), "household.logement")
-    statut = _choice(_LOGEMENT, logement.get("statut", "locataire"), "household.logement.statut")
+    statut = _choice(LOGEMENTS, logement.get("statut", "locataire"), "household.logement.statut")
     aide = _series(logement.get("aide_logement", {}), "household.logement.aide_logement")
     foyer = Foyer(
         str(case.get("id", "")),
@@ -118,13 +119,13 @@ def _membre(person: Mapping[str, Any], field: str, mois: Month, ressources: list
     name = person.get("id")
     if not isinstance(name, str) or not name:
         raise CaseError(f"{field}.id", "un identifiant est attendu")
-    role = _choice(_ROLES, person.get("role"), f"{field}.role")
-    nationalite = _choice(_NATIONALITES, person.get("nationalite", "FR"), f"{field}.nationalite")
+    role = _choice(ROLES, person.get("role"), f"{field}.role")
+    nationalite = _choice(NATIONALITES, person.get("nationalite", "FR"), f"{field}.nationalite")
     for nature, series in _mapping(person.get("ressources", {}), f"{field}.ressources").items():
-        if nature not in _NATURES:
+        if nature not in NATURES:
             raise CaseError(f"{field}.ressources.{nature}", "nature de ressource inconnue")
         for month, cents in _series(series, f"{field}.ressources.{nature}").items():
-            ressources.append(RessourceMois(name, month, _NATURES[nature], cents))
+            ressources.append(RessourceMois(name, month, NATURES[nature], cents))
     annees = person.get("duree_titre_sejour_annees", 0)
     if isinstance(annees, bool) or not isinstance(annees, (int, float)) or not 0 <= annees <= 100:
         raise CaseError(f"{field}.duree_titre_sejour_annees", "un nombre d'années de 0 à 100 est attendu")
@@ -134,15 +135,15 @@ def _membre(person: Mapping[str, Any], field: str, mois: Month, ressources: list
     return Membre(
         name,
         role,
-        _day(person.get("date_naissance"), f"{field}.date_naissance"),
+        day_of(person.get("date_naissance"), f"{field}.date_naissance"),
         nationalite=nationalite,
         titre_sejour_depuis=date(mois.year - int(annees), mois.month, 1) if annees else None,
         # Three months' residence, for a citizen of the Union (L262-6).
-        droit_sejour_ue=annees >= 0.25,
-        statuts=tuple(PeriodeStatut(s, _LONG_AGO) for key, s in _STATUTS.items() if person.get(key)),
+        droit_sejour_ue=annees >= UE_YEARS,
+        statuts=tuple(PeriodeStatut(s, LONG_AGO) for key, s in _STATUTS.items() if person.get(key)),
         grossesse=tuple(_month(m, f"{field}.grossesse[{i}]") for i, m in enumerate(grossesse)),
-        heures_travail_trois_ans=_HEURES_JEUNE_ACTIF if person.get("rsa_jeune_heures_travail") else 0,
-        date_arret_travail=_day(person["date_arret_travail"], f"{field}.date_arret_travail")
+        heures_travail_trois_ans=HEURES_JEUNE_ACTIF if person.get("rsa_jeune_heures_travail") else 0,
+        date_arret_travail=day_of(person["date_arret_travail"], f"{field}.date_arret_travail")
         if person.get("date_arret_travail")
         else None,
         autonomie_financiere=bool(person.get("autonomie_financiere")),
@@ -162,10 +163,17 @@ def _isolements(household: Mapping[str, Any], mois: Month) -> tuple[Isolement, .
         raise CaseError("household.isolement_recent", "une liste de mois est attendue")
     months = sorted(_month(m, f"household.isolement_recent[{i}]") for i, m in enumerate(recents))
     if not months:
-        return (Isolement(_LONG_AGO),)
-    # Months listed up to the right: the isolation began with the list; else it ended 18 months after it began.
-    start = months[0] if months[-1] >= mois else months[-1] - 17
-    return (Isolement(_LONG_AGO), Isolement(start.first_day))
+        return (Isolement(LONG_AGO),)
+    start = Month.from_index(isolation_start(months[0].index, months[-1].index, mois.index))
+    return (Isolement(LONG_AGO), Isolement(start.first_day))
+
+
+def isolation_start(first: int, last: int, droit: int) -> int:
+    """Month.index of the recent isolation whose months listed go from `first` to `last`.
+
+    Listed up to the right, it began with the list; else it ended 18 months after it began.
+    """
+    return first if last >= droit else last - 17
 
 
 def _prestations(household: Mapping[str, Any]) -> dict[Month, PrestationsMois]:
@@ -216,13 +224,14 @@ def _month(value: Any, field: str) -> Month:
         raise CaseError(field, "un mois s'écrit AAAA-MM") from None
 
 
-def _day(value: Any, field: str) -> date:
+def day_of(value: Any, field: str) -> date:
+    """A date of birth or of leave; CaseError names the field."""
     try:
         day = date.fromisoformat(value)
     except (TypeError, ValueError):
         raise CaseError(field, "une date s'écrit AAAA-MM-JJ") from None
-    if not 1900 <= day.year <= _LAST_YEAR:
-        raise CaseError(field, f"une date de 1900 à {_LAST_YEAR} est attendue")
+    if not 1900 <= day.year <= LAST_YEAR:
+        raise CaseError(field, f"une date de 1900 à {LAST_YEAR} est attendue")
     return day
 
 

@@ -1,0 +1,404 @@
+"""Cases and rights as tables of Arrow: the columnar format of `solidarite compute` (docs/moteur.md gives the schema).
+
+A row is a case. Months are written AAAAMM, years AAAA; amounts are whole cents. Names are those of the JSON format.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from solidarite_server.cases.batch import Results, computed_facts
+from solidarite_server.cases.facts import AMOUNT_DTYPE, CASE_DTYPE, FACT_PERSON_DTYPE, Facts
+from solidarite_server.cases.jsonl import BENEFITS, ZONES
+from solidarite_server.cases.lines import BENEFICE, REVENUS_CAPITAL
+from solidarite_server.domain.money import MAX_CENTS
+from solidarite_server.engine import oracle_cases
+from solidarite_server.engine.columns import (
+    AIDE_LOGEMENT,
+    ASPA,
+    CF_MAJORATION,
+    EPARGNE,
+    LIVRET_A,
+    P_APPRENTI,
+    P_AUTONOME,
+    P_DROIT_UE,
+    P_ETUDIANT,
+    P_STAGIAIRE,
+    WINDOW,
+)
+from solidarite_server.legislation import LegislationOptions
+from solidarite_server.legislation.loader import FIRST_REPLAY
+
+CATEGORIES = {
+    **{name: int(nature) for name, nature in oracle_cases.NATURES.items()},
+    **BENEFITS,
+    "complement_familial_majoration": CF_MAJORATION,
+    "aspa": ASPA,
+    "aide_logement": AIDE_LOGEMENT,
+    "benefices_non_salaries": BENEFICE,
+    "revenus_capital": REVENUS_CAPITAL,
+    "livret_a": LIVRET_A,
+    "epargne_non_productive": EPARGNE,
+}
+_ROLES = {name: int(role) for name, role in oracle_cases.ROLES.items()}
+_NATIONALITES = {name: int(value) for name, value in oracle_cases.NATIONALITES.items()}
+_LOGEMENTS = {name: int(value) for name, value in oracle_cases.LOGEMENTS.items()}
+_FLAGS = {
+    "etudiant": P_ETUDIANT,
+    "apprenti": P_APPRENTI,
+    "stagiaire": P_STAGIAIRE,
+    "autonomie_financiere": P_AUTONOME,
+    "droit_sejour_ue": P_DROIT_UE,
+}
+_EPOCH = 1970 * 12
+_NO_CODE = 255
+
+_name = pa.dictionary(pa.int8(), pa.string())
+CASES = pa.schema(
+    [
+        ("id", pa.string()),
+        ("mois_droit", pa.int32()),
+        ("zone", _name),
+        ("logement", _name),
+        ("pilote", pa.bool_()),
+        ("isolement_depuis", pa.int32()),
+        (
+            "personnes",
+            pa.list_(
+                pa.struct(
+                    [
+                        ("role", _name),
+                        ("naissance", pa.date32()),
+                        ("nationalite", _name),
+                        ("titre_sejour_annees", pa.int16()),
+                        ("droit_asf", pa.bool_()),
+                        ("heures_trois_ans", pa.int16()),
+                        ("arret_travail", pa.date32()),
+                        ("grossesse", pa.list_(pa.int32())),
+                        *((name, pa.bool_()) for name in _FLAGS),
+                    ]
+                )
+            ),
+        ),
+        (
+            "montants",
+            pa.list_(
+                pa.struct(
+                    [
+                        ("personne", pa.int16()),
+                        ("categorie", _name),
+                        ("periode", pa.int32()),
+                        ("centimes", pa.int64()),
+                    ]
+                )
+            ),
+        ),
+    ]
+)
+RIGHTS = pa.schema(
+    [
+        ("id", pa.string()),
+        ("rsa_centimes", pa.int64()),
+        ("ppa_centimes", pa.int64()),
+        ("ppa_nette_crds_centimes", pa.int64()),
+        ("erreur", pa.string()),
+    ]
+)
+_OPTIONAL = {"isolement_depuis", "arret_travail", "id"}
+
+
+class TableError(ValueError):
+    """The table as a whole cannot be read: a column is missing or of another type."""
+
+
+def check_schema(schema: pa.Schema) -> None:
+    """Refuse a table that lacks a column, or holds one of another type."""
+    for field in CASES:
+        if field.name not in schema.names:
+            raise TableError(f"la colonne « {field.name} » manque")
+        _check_type(field.name, schema.field(field.name).type, field.type)
+
+
+def _check_type(path: str, found: pa.DataType, expected: pa.DataType) -> None:
+    if pa.types.is_list(expected):
+        if not (pa.types.is_list(found) or pa.types.is_large_list(found)):
+            raise TableError(f"la colonne « {path} » est une liste, non {found}")
+        _check_type(path, found.value_type, expected.value_type)
+    elif pa.types.is_struct(expected):
+        for field in expected:
+            if not pa.types.is_struct(found) or found.get_field_index(field.name) < 0:
+                raise TableError(f"la colonne « {path}.{field.name} » manque")
+            _check_type(f"{path}.{field.name}", found.field(field.name).type, field.type)
+    elif pa.types.is_dictionary(expected):
+        text = found.value_type if pa.types.is_dictionary(found) else found
+        if not (pa.types.is_string(text) or pa.types.is_large_string(text)):
+            raise TableError(f"la colonne « {path} » est un texte, non {found}")
+    elif found != expected:
+        raise TableError(f"la colonne « {path} » est de type {expected}, non {found}")
+
+
+def computed(batch: pa.RecordBatch, options: LegislationOptions, number: int) -> Results:
+    """Compute the cases of a batch whose first row is row `number` of the file."""
+    reader = _Batch(batch)
+    facts = reader.facts()
+    results = Results.of(batch.column("id").to_pylist())
+    results.errors = {row: reader.errors[row] for row in sorted(reader.errors)}
+    results.numbers = {row: number + row for row in results.errors}
+    if len(facts):
+        results.put(reader.good, computed_facts(facts, options))
+    return results
+
+
+def rights_of(results: Results) -> pa.RecordBatch:
+    """Results as a batch of RIGHTS; the amounts of a refused case are null, and `erreur` says why."""
+    refused = np.zeros(len(results.ids), bool)
+    refused[list(results.errors)] = True
+    ids = [name if name is None or isinstance(name, str) else str(name) for name in results.ids]
+    amounts = [pa.array(values, mask=refused) for values in (results.rsa, results.ppa, results.ppa_nette)]
+    errors = pa.array([results.errors.get(row) for row in range(len(ids))] if results.errors else [None] * len(ids))
+    return pa.record_batch([pa.array(ids, pa.string()), *amounts, errors.cast(pa.string())], schema=RIGHTS)
+
+
+class _Batch:
+    """Reads a batch column by column; a row that is wrong is left out, with the first thing that is wrong in it."""
+
+    def __init__(self, batch: pa.RecordBatch) -> None:
+        self._batch = batch
+        self.errors: dict[int, str] = {}
+        self._wrong = np.zeros(len(batch), bool)
+
+    @property
+    def good(self) -> npt.NDArray[np.int64]:
+        """Rows that could be read."""
+        return np.flatnonzero(~self._wrong)
+
+    def facts(self) -> Facts:
+        cases = np.zeros(len(self._batch), CASE_DTYPE)
+        rows = np.arange(len(self._batch))
+        mois = self._months(self._batch.column("mois_droit"), rows, "mois_droit")
+        first, last = FIRST_REPLAY.year * 12, oracle_cases.LAST_YEAR * 12 + 11
+        self._refuse(
+            rows[(mois < first) | (mois > last)],
+            f"mois_droit : un mois de 2019-01 à {oracle_cases.LAST_YEAR}-12 est attendu",
+        )
+        cases["mois"] = mois
+        cases["zone"] = self._codes(self._batch.column("zone"), ZONES, rows, "zone")
+        cases["logement"] = self._codes(self._batch.column("logement"), _LOGEMENTS, rows, "logement")
+        cases["pilote"] = self._values(self._batch.column("pilote"), rows, "pilote")
+        isolement = self._batch.column("isolement_depuis")
+        since = self._months(isolement.fill_null(199001), rows, "isolement_depuis")
+        self._refuse(rows[since > mois], "isolement_depuis : un mois qui ne suit pas mois_droit est attendu")
+        cases["isolement"] = np.where(isolement.is_valid().to_numpy(zero_copy_only=False), since, 0)
+        persons, person_rows = self._persons(mois)
+        amounts, amount_rows = self._amounts(np.bincount(person_rows, minlength=len(cases)))
+        keep = ~self._wrong
+        persons, amounts = persons[keep[person_rows]], amounts[keep[amount_rows]]
+        cases["persons"] = np.bincount(person_rows, minlength=len(cases))
+        cases["amounts"] = np.bincount(amount_rows, minlength=len(cases))
+        return Facts(cases[keep], persons, amounts)
+
+    def _persons(self, mois: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.void], npt.NDArray[np.int64]]:
+        column, rows = self._items("personnes")
+        persons = np.zeros(len(rows), FACT_PERSON_DTYPE)
+        counts = np.bincount(rows, minlength=len(mois))
+        self._refuse(
+            np.flatnonzero((counts < 1) | (counts > 40)), "personnes : une liste de 1 à 40 personnes est attendue"
+        )
+        of = {name: column.field(name) for name in (field.name for field in CASES.field("personnes").type.value_type)}
+        role = self._codes(of["role"], _ROLES, rows, "personnes.role")
+        start = np.concatenate(([True], rows[1:] != rows[:-1])) if len(rows) else np.zeros(0, bool)
+        # Allocataire, partners, others: the order that the columns of the engine keep.
+        disorder = np.concatenate(([False], (role[1:] < role[:-1]) & ~start[1:])) if len(rows) else start
+        self._refuse(
+            rows[(start != (role == 1)) | disorder],
+            "personnes : un demandeur, puis son conjoint, puis les enfants sont attendus",
+        )
+        persons["role"] = role
+        persons["naissance"], persons["jour"] = self._days(of["naissance"], rows, "personnes.naissance")
+        arret, known = of["arret_travail"], of["arret_travail"].is_valid().to_numpy(zero_copy_only=False)
+        index, _ = self._days(arret.fill_null(0), rows, "personnes.arret_travail")
+        persons["arret"] = np.where(known, index, 0)
+        persons["nationalite"] = self._codes(of["nationalite"], _NATIONALITES, rows, "personnes.nationalite")
+        years = self._values(of["titre_sejour_annees"], rows, "personnes.titre_sejour_annees")
+        self._refuse(
+            rows[(years < 0) | (years > 100)], "personnes.titre_sejour_annees : de 0 à 100 années sont attendues"
+        )
+        persons["titre_annees"] = np.clip(years, 0, 100)
+        persons["asf"] = self._values(of["droit_asf"], rows, "personnes.droit_asf")
+        hours = self._values(of["heures_trois_ans"], rows, "personnes.heures_trois_ans")
+        self._refuse(rows[hours < 0], "personnes.heures_trois_ans : un nombre d'heures est attendu")
+        persons["heures"] = hours
+        for name, flag in _FLAGS.items():
+            persons["flags"] |= self._values(of[name], rows, f"personnes.{name}").astype(np.uint16) * np.uint16(flag)
+        persons["grossesse"] = self._pregnancies(of["grossesse"], rows, mois)
+        return persons, rows
+
+    def _pregnancies(
+        self, column: pa.Array, rows: npt.NDArray[np.int64], mois: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int64]:
+        masks = np.zeros(len(rows), np.int64)
+        lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()
+        if lengths.any():
+            owners = np.repeat(np.arange(len(rows)), lengths)
+            months = self._months(column.flatten(), rows[owners], "personnes.grossesse")
+            k = months - mois[rows[owners]] + WINDOW - 1
+            seen = (k >= 0) & (k < WINDOW)
+            np.bitwise_or.at(masks, owners[seen], 1 << k[seen])
+        return masks
+
+    def _amounts(self, persons: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.void], npt.NDArray[np.int64]]:
+        column, rows = self._items("montants")
+        amounts = np.zeros(len(rows), AMOUNT_DTYPE)
+        category = self._codes(column.field("categorie"), CATEGORIES, rows, "montants.categorie")
+        person = self._values(column.field("personne"), rows, "montants.personne")
+        shared = (category >= 100) & (category <= AIDE_LOGEMENT)
+        wrong = np.where(shared, person != -1, (person < 0) | (person >= persons[rows]))
+        self._refuse(
+            rows[wrong], "montants.personne : le rang d'une personne du cas, ou -1 pour une prestation du foyer"
+        )
+        cents = self._values(column.field("centimes"), rows, "montants.centimes")
+        self._refuse(
+            rows[(cents > MAX_CENTS) | (cents < -MAX_CENTS)], "montants.centimes : au plus 100 milliards d'euros"
+        )
+        period = self._values(column.field("periode"), rows, "montants.periode")
+        yearly = category >= BENEFICE
+        balance = (category >= EPARGNE) & ~yearly
+        index = period // 100 * 12 + period % 100 - 1
+        month = _is_month(period)
+        year = (period >= 1000) & (period <= 9999)
+        self._refuse(
+            rows[np.where(yearly, ~year, ~balance & ~month)],
+            "montants.periode : un mois AAAAMM (une année AAAA pour un bénéfice ou un revenu du capital) est attendu",
+        )
+        amounts["person"], amounts["category"], amounts["cents"] = person, category, cents
+        amounts["period"] = np.where(yearly, period, np.where(balance, 0, index))
+        return amounts, rows
+
+    def _items(self, name: str) -> tuple[pa.StructArray, npt.NDArray[np.int64]]:
+        """The items of a column of lists, and the row of each."""
+        column = self._batch.column(name)
+        lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()
+        rows = np.repeat(np.arange(len(column)), lengths)
+        self._refuse(
+            np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False)), f"{name} : une liste est attendue"
+        )
+        items = column.flatten()
+        if items.null_count:
+            self._refuse(rows[items.is_null().to_numpy(zero_copy_only=False)], f"{name} : un élément manque")
+        return items, rows
+
+    def _refuse(self, rows: npt.NDArray[np.int64], message: str) -> None:
+        if len(rows):
+            for row in np.unique(rows).tolist():
+                self.errors.setdefault(row, message)
+            self._wrong[rows] = True
+
+    def _values(self, column: pa.Array, rows: npt.NDArray[np.int64], path: str) -> npt.NDArray[Any]:
+        if column.null_count:
+            self._refuse(rows[column.is_null().to_numpy(zero_copy_only=False)], f"{path} : une valeur est attendue")
+            column = column.fill_null(False if pa.types.is_boolean(column.type) else 0)
+        values: npt.NDArray[Any] = column.to_numpy(zero_copy_only=False)
+        return values if values.dtype == bool else values.astype(np.int64)
+
+    def _codes(
+        self, column: pa.Array, table: dict[str, int], rows: npt.NDArray[np.int64], path: str
+    ) -> npt.NDArray[np.int64]:
+        if not pa.types.is_dictionary(column.type):
+            column = column.dictionary_encode()
+        codes = np.array([*(table.get(name, _NO_CODE) for name in column.dictionary.to_pylist()), _NO_CODE], np.int64)
+        indices = column.indices.fill_null(len(codes) - 1) if column.null_count else column.indices
+        found: npt.NDArray[np.int64] = codes[indices.to_numpy(zero_copy_only=False)]
+        self._refuse(rows[found == _NO_CODE], f"{path} : une de ces valeurs est attendue : {', '.join(table)}")
+        return found
+
+    def _months(self, column: pa.Array, rows: npt.NDArray[np.int64], path: str) -> npt.NDArray[np.int64]:
+        period = self._values(column, rows, path)
+        self._refuse(rows[~_is_month(period)], f"{path} : un mois s'écrit AAAAMM")
+        return np.asarray(period // 100 * 12 + period % 100 - 1)
+
+    def _days(
+        self, column: pa.Array, rows: npt.NDArray[np.int64], path: str
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        days = self._values(column.cast(pa.int32()), rows, path).astype("datetime64[D]")
+        months = days.astype("datetime64[M]")
+        index = months.astype(np.int64) + _EPOCH
+        low, high = 1900 * 12, oracle_cases.LAST_YEAR * 12 + 11
+        self._refuse(
+            rows[(index < low) | (index > high)], f"{path} : une date de 1900 à {oracle_cases.LAST_YEAR} est attendue"
+        )
+        return np.clip(index, low, high), (days - months.astype("datetime64[D]")).astype(np.int64) + 1
+
+
+def _is_month(period: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    year, month = period // 100, period % 100
+    return np.asarray((year >= 1990) & (year <= 2099) & (month >= 1) & (month <= 12))
+
+
+def cases_of(facts: Facts, ids: list[Any]) -> pa.RecordBatch:
+    """Cases as a batch of CASES: what `_Batch` reads."""
+    cases, persons, amounts = facts.cases, facts.persons, facts.amounts
+    owner = np.repeat(cases["mois"].astype(np.int64), cases["persons"])
+    months = [
+        [_written(m - (WINDOW - 1) + k) for k in range(WINDOW) if mask >> k & 1] if mask else []
+        for m, mask in zip(owner.tolist(), persons["grossesse"].tolist(), strict=True)
+    ]
+    birth = (persons["naissance"].astype(np.int64) - _EPOCH).astype("datetime64[M]").astype("datetime64[D]")
+    birth += persons["jour"].astype("timedelta64[D]") - np.timedelta64(1, "D")
+    arret = (persons["arret"].astype(np.int64) - _EPOCH).astype("datetime64[M]").astype("datetime64[D]")
+    of_person = {
+        "role": _named(persons["role"], _ROLES),
+        "naissance": pa.array(birth, pa.date32()),
+        "nationalite": _named(persons["nationalite"], _NATIONALITES),
+        "titre_sejour_annees": pa.array(persons["titre_annees"].astype(np.int16)),
+        "droit_asf": pa.array(persons["asf"] > 0),
+        "heures_trois_ans": pa.array(persons["heures"].astype(np.int16)),
+        "arret_travail": pa.array(arret, pa.date32(), mask=persons["arret"] == 0),
+        "grossesse": pa.array(months, pa.list_(pa.int32())),
+        **{name: pa.array((persons["flags"] & flag) != 0) for name, flag in _FLAGS.items()},
+    }
+    period = amounts["period"].astype(np.int64)
+    monthly = amounts["category"] <= AIDE_LOGEMENT
+    of_amount = {
+        "personne": pa.array(amounts["person"].astype(np.int16)),
+        "categorie": _named(amounts["category"], CATEGORIES),
+        "periode": pa.array(np.where(monthly, _written(period), period).astype(np.int32)),
+        "centimes": pa.array(amounts["cents"].astype(np.int64)),
+    }
+    return pa.record_batch(
+        [
+            pa.array([name if name is None or isinstance(name, str) else str(name) for name in ids], pa.string()),
+            pa.array(_written(cases["mois"].astype(np.int64)).astype(np.int32)),
+            _named(cases["zone"], ZONES),
+            _named(cases["logement"], _LOGEMENTS),
+            pa.array(cases["pilote"] > 0),
+            pa.array(
+                _written(cases["isolement"].astype(np.int64)).astype(np.int32), pa.int32(), mask=cases["isolement"] == 0
+            ),
+            _lists(cases["persons"], of_person, "personnes"),
+            _lists(cases["amounts"], of_amount, "montants"),
+        ],
+        schema=CASES,
+    )
+
+
+def _written(index: Any) -> Any:
+    """Month.index as AAAAMM."""
+    return index // 12 * 100 + index % 12 + 1
+
+
+def _named(codes: npt.NDArray[Any], table: dict[str, int]) -> pa.DictionaryArray:
+    places = np.zeros(256, np.int8)
+    places[list(table.values())] = np.arange(len(table), dtype=np.int8)
+    return pa.DictionaryArray.from_arrays(pa.array(places[codes]), pa.array(list(table)))
+
+
+def _lists(counts: npt.NDArray[Any], columns: dict[str, pa.Array], name: str) -> pa.ListArray:
+    fields = list(CASES.field(name).type.value_type)
+    items = pa.StructArray.from_arrays([columns[field.name] for field in fields], fields=fields)
+    offsets = np.concatenate(([0], np.cumsum(counts, dtype=np.int64))).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), items, type=CASES.field(name).type)

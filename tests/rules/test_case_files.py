@@ -1,0 +1,229 @@
+"""Files of cases: the quick reader, the careful one and the table give the same rights, and refuse the same cases."""
+
+import json
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from solidarite_client.cli import main
+from solidarite_server.cases import table
+from solidarite_server.cases.batch import OPTIONS, Block, computed
+from solidarite_server.cases.facts import laid_out
+from solidarite_server.cases.jsonl import Reader
+from solidarite_server.engine import Case, columns_from
+from solidarite_server.engine.oracle_cases import case_from
+
+from tests.rules.test_oracle import cases
+
+FEW = 400
+
+
+def as_lines(given: list[Any]) -> bytes:
+    return b"\n".join(json.dumps(case).encode() for case in given)
+
+
+def run(source: Path, target: Path, *more: str) -> int:
+    return main(["compute", "--input", str(source), "--output", str(target), *more])
+
+
+@pytest.mark.parametrize("options", ["law", "openfisca"])
+def test_the_quick_reader_lays_out_what_the_careful_one_does(options: str):
+    chosen, reader = OPTIONS[options](), Reader()
+    for case in cases():
+        reader.read(json.dumps(case).encode())
+    quick = laid_out(reader.facts(), chosen)
+    careful = columns_from([Case(f, r, m, m) for f, r, m in map(case_from, cases())], chosen)
+    assert quick.lines.tolist() == careful.lines.tolist()
+    assert quick.persons.tolist() == careful.persons.tolist()
+    for name in set(careful.foyers.dtype.names) - {"group"}:
+        assert quick.foyers[name].tolist() == careful.foyers[name].tolist(), name
+    assert quick.groups[quick.foyers["group"]].tolist() == careful.groups[careful.foyers["group"]].tolist()
+
+
+ODD: tuple[Any, ...] = (
+    *(None, True, False, 0, -1, 1, 12.345, 1e12, 99_999_999_999.99, float("nan"), "", "x", [], {}, [1], {"a": 1}),
+    *("2025-13", "2025-02", "1850-01-01", "20200229", "2024-02-29", "conjoint", "mayotte", ["2025-02"], {"2025": 3}),
+)
+NAMES = ("etudiant", "grossesse", "date_arret_travail", "livret_a", "benefices_non_salaries", "revenus_locatifs")
+
+
+def damaged(case: Any, random: Random) -> Any:
+    """The case with one value replaced, removed or added somewhere."""
+    case = deepcopy(case)
+    case.pop("expected", None)
+    place: Any = case
+    while True:
+        keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+        if not keys:
+            return case
+        key = random.choice(keys)
+        if isinstance(place[key], (dict, list)) and random.random() < 0.8:
+            place = place[key]
+            continue
+        if random.random() < 0.2 and isinstance(place, dict):
+            place.pop(key)
+        elif random.random() < 0.2 and "persons" in case and isinstance(place, dict):
+            place[random.choice(NAMES)] = random.choice(ODD)
+        else:
+            place[key] = random.choice(ODD)
+        return case
+
+
+@pytest.mark.parametrize("options", ["law", "openfisca"])
+def test_a_damaged_case_is_computed_or_refused_alike_by_both_readers(options: str):
+    random = Random(20261125)
+    lines = as_lines([damaged(random.choice(cases()), random) for _ in range(3_000)])
+    chosen = OPTIONS[options]()
+    quick = computed(Block(1, lines), chosen)
+    careful = computed(Block(1, lines), chosen, careful=True)
+    assert quick.errors == careful.errors
+    assert [str(name) for name in quick.ids] == [str(name) for name in careful.ids]
+    assert quick.rsa.tolist() == careful.rsa.tolist()
+    assert quick.ppa.tolist() == careful.ppa.tolist()
+    assert quick.ppa_nette.tolist() == careful.ppa_nette.tolist()
+    assert 500 < len(quick.errors) < 2_500
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with some cases as JSON, and the rights computed of them."""
+    folder = tmp_path_factory.mktemp("cases")
+    (folder / "in.jsonl").write_bytes(as_lines(cases()[:FEW]))
+    assert run(folder / "in.jsonl", folder / "out.jsonl") == 0
+    return folder
+
+
+@pytest.mark.parametrize("suffix", ["arrow", "parquet"])
+def test_a_table_of_the_same_cases_gives_the_same_rights(files: Path, suffix: str):
+    made, out, rights = files / f"in.{suffix}", files / f"{suffix}.jsonl", files / f"out.{suffix}"
+    assert main(["cases", "convert", "--input", str(files / "in.jsonl"), "--output", str(made)]) == 0
+    assert run(made, out) == 0
+    assert out.read_text() == (files / "out.jsonl").read_text()
+    assert run(made, rights) == run(files / "in.jsonl", files / f"again.{suffix}") == 0
+    read: Callable[[Path], pa.Table] = (
+        pq.read_table if suffix == "parquet" else lambda p: pa.ipc.open_file(p).read_all()
+    )
+    assert read(rights).equals(read(files / f"again.{suffix}"))
+    expected = [json.loads(line) for line in out.read_text().splitlines()]
+    assert read(rights).to_pylist() == [
+        {
+            "id": right["id"],
+            "rsa_centimes": round(right["rsa"] * 100),
+            "ppa_centimes": round(right["ppa"] * 100),
+            "ppa_nette_crds_centimes": round(right["ppa_nette_crds"] * 100),
+            "erreur": None,
+        }
+        for right in expected
+    ]
+
+
+def test_odd_but_valid_cases_are_converted_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    odd = deepcopy(cases()[0])
+    odd["persons"] = odd["persons"][::-1]
+    odd["persons"][0] |= {"etudiant": None, "date_arret_travail": ""}
+    odd["household"]["couple"] = 1
+    (tmp_path / "in.jsonl").write_bytes(as_lines([odd, {"id": "no"}, cases()[1]]))
+    assert main(["cases", "convert", "--input", str(tmp_path / "in.jsonl"), "--output", str(tmp_path / "c.arrow")]) == 1
+    assert "Ligne 2 : entitlement_month" in capsys.readouterr().err
+    assert run(tmp_path / "c.arrow", tmp_path / "out.jsonl") == 0
+    (tmp_path / "good.jsonl").write_bytes(as_lines(cases()[:2]))
+    assert run(tmp_path / "good.jsonl", tmp_path / "good-out.jsonl") == 0
+    assert (tmp_path / "out.jsonl").read_text() == (tmp_path / "good-out.jsonl").read_text()
+
+
+def first(rows: list[Any], name: str) -> Any:
+    """The first item of a list of the second row."""
+    return rows[1][name][0]
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        (lambda rows: rows[1].update(mois_droit=202513), "mois_droit"),
+        (lambda rows: rows[1].update(mois_droit=201001), "mois_droit"),
+        (lambda rows: rows[1].update(mois_droit=None), "mois_droit"),
+        (lambda rows: rows[1].update(zone="mars"), "zone"),
+        (lambda rows: rows[1].update(zone=None), "zone"),
+        (lambda rows: rows[1].update(logement="tente"), "logement"),
+        (lambda rows: rows[1].update(pilote=None), "pilote"),
+        (lambda rows: rows[1].update(isolement_depuis=209901), "isolement_depuis"),
+        (lambda rows: rows[1].update(personnes=[]), "personnes"),
+        (lambda rows: rows[1].update(personnes=None), "personnes"),
+        (lambda rows: rows[1].update(personnes=rows[1]["personnes"] * 41), "personnes"),
+        (lambda rows: first(rows, "personnes").update(role="enfant"), "personnes"),
+        (lambda rows: first(rows, "personnes").update(role="roi"), "personnes.role"),
+        (lambda rows: first(rows, "personnes").update(naissance=None), "personnes.naissance"),
+        (lambda rows: first(rows, "personnes").update(titre_sejour_annees=-1), "personnes.titre_sejour_annees"),
+        (lambda rows: first(rows, "personnes").update(heures_trois_ans=-1), "personnes.heures_trois_ans"),
+        (lambda rows: first(rows, "personnes").update(grossesse=[202500]), "personnes.grossesse"),
+        (lambda rows: first(rows, "montants").update(categorie="loterie"), "montants.categorie"),
+        (lambda rows: first(rows, "montants").update(personne=40), "montants.personne"),
+        (lambda rows: first(rows, "montants").update(periode=2025), "montants.periode"),
+        (lambda rows: first(rows, "montants").update(centimes=10**14), "montants.centimes"),
+        (lambda rows: first(rows, "montants").update(centimes=None), "montants.centimes"),
+    ],
+)
+def test_a_wrong_row_is_told_by_its_number_and_field_and_the_others_go_on(
+    change: Callable[[list[Any]], None], field: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    reader = Reader()
+    ids = [reader.read(json.dumps(case).encode()) for case in cases()[:3]]
+    rows = table.cases_of(reader.facts(), ids).to_pylist()
+    change(rows)
+    pq.write_table(pa.Table.from_pylist(rows, table.CASES), tmp_path / "in.parquet", store_schema=False)
+    assert run(tmp_path / "in.parquet", tmp_path / "out.jsonl") == 1
+    out = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [right["id"] for right in out] == ids
+    assert ["error" in right for right in out] == [False, True, False]
+    assert f"Ligne 2 : {field}" in capsys.readouterr().err
+    (tmp_path / "good.jsonl").write_bytes(as_lines(cases()[:3]))
+    assert run(tmp_path / "good.jsonl", tmp_path / "good-out.jsonl") == 0
+    good = [json.loads(line) for line in (tmp_path / "good-out.jsonl").read_text().splitlines()]
+    assert (out[0], out[2]) == (good[0], good[2])
+
+
+def test_a_file_that_cannot_be_read_is_told_and_not_traced(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    random = np.random.default_rng(7)
+    (tmp_path / "junk.arrow").write_bytes(random.bytes(5_000))
+    (tmp_path / "junk.parquet").write_bytes(random.bytes(5_000))
+    (tmp_path / "junk.jsonl.gz").write_bytes(random.bytes(5_000))
+    pq.write_table(pa.table({"id": ["a"]}), tmp_path / "short.parquet")
+    renamed = pa.Table.from_pylist([], table.CASES).set_column(1, "mois_droit", pa.array([], pa.string()))
+    pq.write_table(renamed, tmp_path / "typed.parquet")
+    for name, told in (
+        ("junk.arrow", "Arrow ou Parquet"),
+        ("junk.parquet", "Arrow ou Parquet"),
+        ("junk.jsonl.gz", "abîmé"),
+        ("missing.jsonl", "ne se lit pas"),
+        ("short.parquet", "« mois_droit » manque"),
+        ("typed.parquet", "« mois_droit » est de type int32"),
+    ):
+        assert run(tmp_path / name, tmp_path / "out.jsonl") == 2
+        err = capsys.readouterr().err
+        assert told in err
+        assert "Traceback" not in err
+    assert run(files / "in.jsonl", tmp_path / "nowhere" / "out.jsonl") == 2
+    assert "ne s'écrit pas" in capsys.readouterr().err
+    assert run(files / "in.jsonl", tmp_path / "out.arrow", "--explain") == 2
+
+
+def test_several_processes_write_what_one_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    good = as_lines(cases())
+    (tmp_path / "in.jsonl").write_bytes(b"\n\n".join([good, b"not json", good]) + b"\n\n{}")
+    assert (tmp_path / "in.jsonl").stat().st_size > 8 << 20
+    assert run(tmp_path / "in.jsonl", tmp_path / "one.jsonl", "--workers", "1") == 1
+    told = capsys.readouterr().err
+    assert run(tmp_path / "in.jsonl", tmp_path / "two.jsonl", "--workers", "2") == 1
+    assert capsys.readouterr().err == told
+    assert f"Ligne {len(cases()) + 2} : un objet JSON" in told
+    assert f"Ligne {2 * len(cases()) + 5} : entitlement_month" in told
+    assert (tmp_path / "one.jsonl").read_bytes() == (tmp_path / "two.jsonl").read_bytes()
+    assert (tmp_path / "one.jsonl").read_bytes().count(b"\n") == 2 * len(cases()) + 2
