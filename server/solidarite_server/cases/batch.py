@@ -33,7 +33,8 @@ class Block:
 class Results:
     """Rights of the cases of a block, in cents, in order; 0 where the case was refused."""
 
-    ids: list[Any]
+    ids: Any
+    """A list, or a column of Arrow."""
     rsa: npt.NDArray[np.int64]
     ppa: npt.NDArray[np.int64]
     ppa_nette: npt.NDArray[np.int64]
@@ -44,7 +45,7 @@ class Results:
     steps: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, ids: list[Any]) -> Results:
+    def of(cls, ids: Any) -> Results:
         """No right yet, for as many cases as there are identifiers."""
         return cls(ids, np.zeros(len(ids), np.int64), np.zeros(len(ids), np.int64), np.zeros(len(ids), np.int64))
 
@@ -123,7 +124,8 @@ def facts_of(block: Block) -> tuple[Facts, list[Any], list[str]]:
 def as_json(results: Results) -> str:
     """One line of JSON a case, in euros."""
     lines = []
-    rights = zip(results.ids, results.rsa.tolist(), results.ppa.tolist(), results.ppa_nette.tolist(), strict=True)
+    ids = results.ids if isinstance(results.ids, list) else results.ids.to_pylist()
+    rights = zip(ids, results.rsa.tolist(), results.ppa.tolist(), results.ppa_nette.tolist(), strict=True)
     for place, (name, rsa, ppa, nette) in enumerate(rights):
         shown = encode_basestring(name) if isinstance(name, str) else json.dumps(name, ensure_ascii=False)
         if place in results.errors:

@@ -17,6 +17,7 @@ from solidarite_server.cases.facts import AMOUNT_DTYPE, CASE_DTYPE, FACT_PERSON_
 from solidarite_server.cases.jsonl import BENEFITS, ZONES
 from solidarite_server.cases.lines import BENEFICE, REVENUS_CAPITAL
 from solidarite_server.domain.money import MAX_CENTS
+from solidarite_server.domain.month import Month, months_between
 from solidarite_server.engine import oracle_cases
 from solidarite_server.engine.columns import (
     AIDE_LOGEMENT,
@@ -146,7 +147,7 @@ def computed(batch: pa.RecordBatch, options: LegislationOptions, number: int) ->
     """Compute the cases of a batch whose first row is row `number` of the file."""
     reader = _Batch(batch)
     facts = reader.facts()
-    results = Results.of(batch.column("id").to_pylist())
+    results = Results.of(batch.column("id"))
     results.errors = {row: reader.errors[row] for row in sorted(reader.errors)}
     results.numbers = {row: number + row for row in results.errors}
     if len(facts):
@@ -158,10 +159,17 @@ def rights_of(results: Results) -> pa.RecordBatch:
     """Results as a batch of RIGHTS; the amounts of a refused case are null, and `erreur` says why."""
     refused = np.zeros(len(results.ids), bool)
     refused[list(results.errors)] = True
-    ids = [name if name is None or isinstance(name, str) else str(name) for name in results.ids]
     amounts = [pa.array(values, mask=refused) for values in (results.rsa, results.ppa, results.ppa_nette)]
-    errors = pa.array([results.errors.get(row) for row in range(len(ids))] if results.errors else [None] * len(ids))
-    return pa.record_batch([pa.array(ids, pa.string()), *amounts, errors.cast(pa.string())], schema=RIGHTS)
+    errors = pa.nulls(len(refused), pa.string())
+    if results.errors:
+        errors = pa.array([results.errors.get(row) for row in range(len(refused))], pa.string())
+    return pa.record_batch([_identifiers(results.ids), *amounts, errors], schema=RIGHTS)
+
+
+def _identifiers(ids: Any) -> pa.Array:
+    if isinstance(ids, pa.Array):
+        return ids.cast(pa.string())
+    return pa.array([name if name is None or isinstance(name, str) else str(name) for name in ids], pa.string())
 
 
 class _Batch:
@@ -196,13 +204,14 @@ class _Batch:
         cases["isolement"] = np.where(isolement.is_valid().to_numpy(zero_copy_only=False), since, 0)
         persons, person_rows = self._persons(mois)
         amounts, amount_rows = self._amounts(np.bincount(person_rows, minlength=len(cases)))
-        keep = ~self._wrong
-        persons, amounts = persons[keep[person_rows]], amounts[keep[amount_rows]]
         cases["persons"] = np.bincount(person_rows, minlength=len(cases))
         cases["amounts"] = np.bincount(amount_rows, minlength=len(cases))
-        return Facts(cases[keep], persons, amounts)
+        if not self._wrong.any():
+            return Facts(cases, persons, amounts)
+        keep = ~self._wrong
+        return Facts(cases[keep], persons[keep[person_rows]], amounts[keep[amount_rows]])
 
-    def _persons(self, mois: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.void], npt.NDArray[np.int64]]:
+    def _persons(self, mois: npt.NDArray[np.int32]) -> tuple[npt.NDArray[np.void], npt.NDArray[np.int64]]:
         column, rows = self._items("personnes")
         persons = np.zeros(len(rows), FACT_PERSON_DTYPE)
         counts = np.bincount(rows, minlength=len(mois))
@@ -239,7 +248,7 @@ class _Batch:
         return persons, rows
 
     def _pregnancies(
-        self, column: pa.Array, rows: npt.NDArray[np.int64], mois: npt.NDArray[np.int64]
+        self, column: pa.Array, rows: npt.NDArray[np.int64], mois: npt.NDArray[np.int32]
     ) -> npt.NDArray[np.int64]:
         masks = np.zeros(len(rows), np.int64)
         lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()
@@ -268,11 +277,10 @@ class _Batch:
         period = self._values(column.field("periode"), rows, "montants.periode")
         yearly = category >= BENEFICE
         balance = (category >= EPARGNE) & ~yearly
-        index = period // 100 * 12 + period % 100 - 1
-        month = _is_month(period)
+        index = _index_of(period)
         year = (period >= 1000) & (period <= 9999)
         self._refuse(
-            rows[np.where(yearly, ~year, ~balance & ~month)],
+            rows[np.where(yearly, ~year, ~balance & (index < 0))],
             "montants.periode : un mois AAAAMM (une année AAAA pour un bénéfice ou un revenu du capital) est attendu",
         )
         amounts["person"], amounts["category"], amounts["cents"] = person, category, cents
@@ -303,28 +311,28 @@ class _Batch:
             self._refuse(rows[column.is_null().to_numpy(zero_copy_only=False)], f"{path} : une valeur est attendue")
             column = column.fill_null(False if pa.types.is_boolean(column.type) else 0)
         values: npt.NDArray[Any] = column.to_numpy(zero_copy_only=False)
-        return values if values.dtype == bool else values.astype(np.int64)
+        return values
 
     def _codes(
         self, column: pa.Array, table: dict[str, int], rows: npt.NDArray[np.int64], path: str
-    ) -> npt.NDArray[np.int64]:
+    ) -> npt.NDArray[np.uint8]:
         if not pa.types.is_dictionary(column.type):
             column = column.dictionary_encode()
-        codes = np.array([*(table.get(name, _NO_CODE) for name in column.dictionary.to_pylist()), _NO_CODE], np.int64)
+        codes = np.array([*(table.get(name, _NO_CODE) for name in column.dictionary.to_pylist()), _NO_CODE], np.uint8)
         indices = column.indices.fill_null(len(codes) - 1) if column.null_count else column.indices
-        found: npt.NDArray[np.int64] = codes[indices.to_numpy(zero_copy_only=False)]
+        found: npt.NDArray[np.uint8] = codes[indices.to_numpy(zero_copy_only=False)]
         self._refuse(rows[found == _NO_CODE], f"{path} : une de ces valeurs est attendue : {', '.join(table)}")
         return found
 
-    def _months(self, column: pa.Array, rows: npt.NDArray[np.int64], path: str) -> npt.NDArray[np.int64]:
-        period = self._values(column, rows, path)
-        self._refuse(rows[~_is_month(period)], f"{path} : un mois s'écrit AAAAMM")
-        return np.asarray(period // 100 * 12 + period % 100 - 1)
+    def _months(self, column: pa.Array, rows: npt.NDArray[np.int64], path: str) -> npt.NDArray[np.int32]:
+        index = _index_of(self._values(column, rows, path))
+        self._refuse(rows[index < 0], f"{path} : un mois s'écrit AAAAMM")
+        return index
 
     def _days(
         self, column: pa.Array, rows: npt.NDArray[np.int64], path: str
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        days = self._values(column.cast(pa.int32()), rows, path).astype("datetime64[D]")
+        days = self._values(column.cast(pa.int32()), rows, path).astype(np.int64).view("datetime64[D]")
         months = days.astype("datetime64[M]")
         index = months.astype(np.int64) + _EPOCH
         low, high = 1900 * 12, oracle_cases.LAST_YEAR * 12 + 11
@@ -334,9 +342,15 @@ class _Batch:
         return np.clip(index, low, high), (days - months.astype("datetime64[D]")).astype(np.int64) + 1
 
 
-def _is_month(period: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    year, month = period // 100, period % 100
-    return np.asarray((year >= 1990) & (year <= 2099) & (month >= 1) & (month <= 12))
+_INDEX = np.full(2100_00, -1, np.int32)
+for _month in months_between(Month(1990, 1), Month(2099, 12)):
+    _INDEX[_month.year * 100 + _month.month] = _month.index
+
+
+def _index_of(written: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """Month.index of AAAAMM, -1 when it is not a month: looking it up takes a tenth of the divisions."""
+    found: npt.NDArray[np.int32] = np.take(_INDEX, written, mode="clip")
+    return found
 
 
 def cases_of(facts: Facts, ids: list[Any]) -> pa.RecordBatch:
@@ -371,7 +385,7 @@ def cases_of(facts: Facts, ids: list[Any]) -> pa.RecordBatch:
     }
     return pa.record_batch(
         [
-            pa.array([name if name is None or isinstance(name, str) else str(name) for name in ids], pa.string()),
+            _identifiers(ids),
             pa.array(_written(cases["mois"].astype(np.int64)).astype(np.int32)),
             _named(cases["zone"], ZONES),
             _named(cases["logement"], _LOGEMENTS),
