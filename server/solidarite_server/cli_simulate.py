@@ -40,6 +40,10 @@ Output = Annotated[
     Path | None, typer.Option("--output", metavar="FICHIER.html", help="Rapport à écrire, avec ses graphiques.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Écrire du JSON.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.NOMBRE=VALEUR", help="Changer une marge, par exemple recours.rsa.valeur=1."),
+]
 Processes = Annotated[int, typer.Option("--processes", min=1, max=64, help="Processus de cette machine.")]
 
 
@@ -61,6 +65,7 @@ def population(
         bool,
         typer.Option("--whole-country", help="Magasin : les enregistrements de tous, et pas des seuls déclarants."),
     ] = False,
+    settings: Settings = None,
     processes: Processes = 2,
 ) -> int:
     """Créer une population synthétique et ses enregistrements mensuels, dans un fichier Parquet ou dans un magasin."""
@@ -69,7 +74,7 @@ def population(
         return 2
     from solidarite_server.simulation.columns import examen_of
 
-    people = _accepted(foyers, seed, month)
+    people = _accepted(foyers, seed, month, settings)
     if people is None:
         return 2
     examen = examen_of(people)
@@ -148,6 +153,7 @@ def calibration(
     seed: Seed = 1,
     output: Output = None,
     json: Json = False,
+    settings: Settings = None,
     processes: Processes = 1,
 ) -> int:
     """Comparer ce que le moteur verse au pays synthétique avec les chiffres publiés, et dire où l'on est loin."""
@@ -155,10 +161,11 @@ def calibration(
     from solidarite_server.simulation import report
     from solidarite_server.simulation.calibration import calibrate
 
-    if _accepted(foyers, seed, _LATEST) is None:
+    people = _accepted(foyers, seed, _LATEST, settings)
+    if people is None:
         return 2
     warm_up()
-    found = calibrate(foyers, seed, processes=processes)
+    found = calibrate(foyers, seed, processes=processes, marginals=people.marginals)
     if output is not None and not _written(output, report.calibration_page(found, foyers, seed)):
         return 1
     if json:
@@ -192,6 +199,7 @@ def reform(
     seed: Seed = 1,
     output: Output = None,
     json: Json = False,
+    settings: Settings = None,
     processes: Processes = 1,
 ) -> int:
     """Comparer le pays synthétique avant et après un changement de paramètres : coût, gagnants, perdants."""
@@ -201,13 +209,14 @@ def reform(
     from solidarite_server.simulation.overlay import read_overlay
     from solidarite_server.simulation.reform import MonthRefused, compare
 
-    if _accepted(foyers, seed, _LATEST) is None:
+    people = _accepted(foyers, seed, _LATEST, settings)
+    if people is None:
         return 2
     try:
         text = overlay.read_text("utf-8")
         changed = read_overlay(text)
         warm_up()
-        outcome = compare(changed, foyers, seed, month, processes=processes)
+        outcome = compare(changed, foyers, seed, month, processes=processes, marginals=people.marginals)
     except OSError:
         typer.echo(f"Erreur : {overlay.name} ne peut pas être lu.", err=True)
         return 2
@@ -237,6 +246,7 @@ def prefill_errors(
     month: DeclarationMonth = _LATEST,
     output: Output = None,
     json: Json = False,
+    settings: Settings = None,
     processes: Processes = 1,
 ) -> int:
     """Dire ce que le préremplissage évite : erreurs, indus, rappels, sous des hypothèses d'erreur écrites."""
@@ -244,10 +254,11 @@ def prefill_errors(
     from solidarite_server.simulation import report
     from solidarite_server.simulation.prefill_errors import WITH, WITHOUT, compare_prefill
 
-    if _accepted(foyers, seed, month) is None:
+    people = _accepted(foyers, seed, month, settings)
+    if people is None:
         return 2
     warm_up()
-    outcome = compare_prefill(foyers, seed, month, processes=processes)
+    outcome = compare_prefill(foyers, seed, month, processes=processes, marginals=people.marginals)
     if output is not None and not _written(output, report.prefill_page(outcome)):
         return 1
     if json:
@@ -261,15 +272,16 @@ def prefill_errors(
     return 0
 
 
-def _accepted(foyers: int, seed: int, month: Month) -> Population | None:
+def _accepted(foyers: int, seed: int, month: Month, settings: list[str] | None) -> Population | None:
     """The population asked for; None, and why, when it is out of bounds."""
+    from solidarite_server.simulation.marginals import changed, load_marginals
     from solidarite_server.simulation.population import Population
     from solidarite_server.simulation.reform import FIRST_MONTH, LAST_KNOWN
 
     try:
         if not FIRST_MONTH <= month <= LAST_KNOWN:
             raise ValueError(f"Le mois va de {FIRST_MONTH} à {LAST_KNOWN}.")
-        return Population(foyers, seed, month)
+        return Population(foyers, seed, month, changed(load_marginals(), settings or ()))
     except ValueError as error:
         typer.echo(f"Erreur : {error}", err=True)
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +31,8 @@ from solidarite_server.simulation.population import (
 from solidarite_server.simulation.take_up import claims
 
 _TARGETS = "cibles."
+_YEAR = re.compile(r"_20\d\d$")
+"""A figure published for several years has its year in its name."""
 FAR = 0.10
 """Relative difference beyond which the report says that a figure is far."""
 
@@ -72,7 +75,7 @@ def calibrate(foyers: int, seed: int, *, processes: int = 1, marginals: Marginal
                 mois,
                 target.year or mois.year,
                 float(target.values["valeur"]),
-                found[mois][name.removesuffix("_2024").removesuffix("_2025")],
+                found[mois][_YEAR.sub("", name)],
                 target.source,
             )
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -69,6 +69,31 @@ def load_marginals(file: Path = FILE) -> Marginals:
     sections: dict[str, Marginal] = {}
     _walk("", tomllib.loads(file.read_text("utf-8")), sections)
     return Marginals(sections)
+
+
+def changed(marginals: Marginals, settings: Sequence[str]) -> Marginals:
+    """The marginals with numbers changed by `SECTION.NUMBER=VALUE`; MarginalsError says in French what is expected.
+
+    A share stays between 0 and 1, and nothing is negative.
+    """
+    changes: dict[str, dict[str, float]] = {}
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        section, _, name = path.strip().rpartition(".")
+        try:
+            old = marginals[section][name]
+        except KeyError:
+            raise MarginalsError(f"réglage inconnu (attendu : section.nombre=valeur, d'après {FILE.name})") from None
+        if isinstance(old, bool) or not isinstance(old, (int, float)):
+            raise MarginalsError(f"{section}.{name} n'est pas un nombre seul : il se change en Python")
+        try:
+            value = float(text) if equals else -1.0
+        except ValueError:
+            value = -1.0
+        if not 0 <= value < 1e12 or (old <= 1 < value):
+            raise MarginalsError(f"{section}.{name} : un nombre {'de 0 à 1' if old <= 1 else 'positif'} est attendu")
+        changes.setdefault(section, {})[name] = value
+    return marginals.with_values(changes)
 
 
 def _walk(path: str, content: Mapping[str, Any], sections: dict[str, Marginal]) -> None:

@@ -77,6 +77,13 @@ def test_the_calibration_and_what_prefilling_avoids_are_told(tmp_path: Path, cap
     assert json.loads(capsys.readouterr().out)["without"]["erronees"] > 0
 
 
+def test_a_marginal_is_changed_from_the_command_line(capsys: pytest.CaptureFixture[str]):
+    assert run("prefill-errors", "--foyers", 1_000, "--set", "erreurs.a_la_main.part=0", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["without"]["droits_faux"] < 200_000
+    assert run("prefill-errors", "--foyers", 1_000, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["without"]["droits_faux"] > 1_000_000
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -92,6 +99,11 @@ def test_the_calibration_and_what_prefilling_avoids_are_told(tmp_path: Path, cap
         (("reform", "--overlay", "octets.yaml", "--month", "2027-01"), "n'est pas un texte en UTF-8"),
         (("reform", "--overlay", "bon.yaml", "--month", "2030-01"), "Le mois comparé va de 2019-01 à 2027-12"),
         (("prefill-errors", "--foyers", 10, "--month", "2018-01"), "de 2019-01 à 2026-12"),
+        (("calibration", "--foyers", 10, "--set", "recours.rsa=1"), "réglage inconnu"),
+        (("calibration", "--foyers", 10, "--set", "recours.rsa.valeur=66"), "un nombre de 0 à 1 est attendu"),
+        (("calibration", "--foyers", 10, "--set", "recours.rsa.valeur=nan"), "un nombre de 0 à 1 est attendu"),
+        (("calibration", "--foyers", 10, "--set", "recours.rsa.valeur"), "un nombre de 0 à 1 est attendu"),
+        (("calibration", "--foyers", 10, "--set", "foyers.famille.valeur=1"), "se change en Python"),
     ],
 )
 def test_bad_input_is_refused_in_french(
