@@ -42,6 +42,7 @@ FAMILLES = ("seul", "couple", "couple_enfants", "monoparental")
 ) = range(11)
 ACTIVITES = 11
 FEMME, HOMME = 2, 1
+_EMPLOYERS = 2_000_000
 
 Ints = npt.NDArray[np.int32]
 Bytes = npt.NDArray[np.uint8]
@@ -226,6 +227,11 @@ def _cumulated(weights: tuple[float, ...]) -> npt.NDArray[np.float32]:
     return cumulated
 
 
+def _cents(concerned: npt.NDArray[np.bool_], euros: float) -> Ints:
+    """The same amount for those concerned."""
+    return np.where(concerned, round(euros * 100), 0).astype(np.int32)
+
+
 class _Maker:
     """Draws one block. The order of the draws is part of the result: add new ones at the end."""
 
@@ -260,7 +266,7 @@ class _Maker:
         enfants, first_child, benjamin = self._enfants(famille, age)
         isolement, separes = self._isolement(famille, benjamin)
         enfants = Enfants(enfants.foyer, enfants.naissance, enfants.jour, enfants.asf * separes[enfants.foyer])
-        adultes, revenu = self._adultes(famille, zone, age, foyer, adulte, benjamin)
+        adultes, revenu = self._adultes(famille, zone, age, foyer, adulte)
         logement, aide = self._logement(famille, age, adultes.activite[adulte], revenu)
         foyers = Foyers(
             zone=zone,
@@ -300,8 +306,9 @@ class _Maker:
             count[here] = 1 + np.searchsorted(_cumulated(tuple(table[name])), drawn[here], side="right")
         first = np.concatenate(([0], np.cumsum(count)))[:-1].astype(np.int32)
         foyer = np.repeat(np.arange(n, dtype=np.int32), count)
-        # Born when the allocataire was 22 to 38, or later when that would make them grown up.
-        birth_age = self.between(len(foyer), 22 * 12, 38 * 12)
+        births = self.m["foyers.naissances"]
+        # At these ages of the allocataire, or later when that would make the children grown up.
+        birth_age = self.between(len(foyer), births["age_minimum"] * 12, births["age_maximum"] * 12)
         months = np.clip(age[foyer] - birth_age, 0, 21 * 12 - 1).astype(np.int32)
         months = np.where(months == 0, self.between(len(foyer), 0, 36).astype(np.int32), months)
         naissance = (self.now - months).astype(np.int32)
@@ -322,61 +329,40 @@ class _Maker:
         )
 
     def _adultes(
-        self, famille: npt.NDArray[np.intp], zone: Bytes, age: Ints, foyer: Ints, first: Ints, benjamin: Ints
+        self, famille: npt.NDArray[np.intp], zone: Bytes, age: Ints, foyer: Ints, first: Ints
     ) -> tuple[Adultes, Ints]:
+        """The adults of the households, and the usual monthly income of each household."""
         n, m = len(foyer), self.m
         place = (np.arange(n) != first[foyer]).astype(np.uint8)
         partner = place == 1
-        gap = self.between(n, -48, 72).astype(np.int32)
+        gap = self.between(n, *m.value("foyers.ecart_d_age_en_mois")).astype(np.int32)
         months = np.where(partner, np.clip(age[foyer] + gap, 18 * 12, 95 * 12), age[foyer]).astype(np.int32)
-        woman = self.happens(
-            n, np.where(famille[foyer] == MONOPARENTAL, m.value("foyers.femme_seule_avec_enfants"), 0.5)
-        )
+        lone = famille[foyer] == MONOPARENTAL
+        woman = self.happens(n, np.where(lone, m.value("foyers.femme_seule_avec_enfants"), 0.5))
         woman = np.where(partner, ~woman[first[foyer]], woman)
         activite = self._activites(famille, zone, months, foyer, first, partner)
-        short, student = activite == CONTRATS_COURTS, activite == ETUDIANT
+        short, micro = activite == CONTRATS_COURTS, activite == MICRO
 
-        part_time = self.happens(
-            n, np.where(woman, m.value("salaires.temps_partiel")["femmes"], m.value("salaires.temps_partiel")["hommes"])
-        )
-        quotites = np.array(m.value("salaires.quotite"))
-        quotite = np.where(part_time, quotites[(self.draw(n) * len(quotites)).astype(np.int8)], 1.0)
+        part_time, quotite = self._part_time(woman)
         ratio = self._pay(famille[foyer], months, first[foyer], partner, part_time, short, activite == CHOMAGE)
         aah_at_work = (activite == AAH) & self.happens(n, m["aah"]["part_emploi"])
-        student_at_work = student & self.happens(n, m["etudiants"]["part_emploi"])
+        student_at_work = (activite == ETUDIANT) & self.happens(n, m["etudiants"]["part_emploi"])
         quotite = np.where(student_at_work, m["etudiants"]["quotite"], quotite)
         paid = (activite == STABLE) | short | aah_at_work | student_at_work
         salaire = np.where(paid, ratio * quotite, 0.0)
-
-        low, high = m["contrats_courts"]["periode"]
-        periode = np.where(short, self.between(n, low, high + 1).astype(np.int32), 0)
-        share = self.between(n, *m["contrats_courts"]["part_en_emploi"])
-        en_emploi = np.where(
-            short, np.clip(np.rint(periode * share).astype(np.int32), 1, np.maximum(periode - 1, 1)), 0
-        )
-        phase = (self.draw(n) * np.maximum(periode, 1)).astype(np.int32)
-        indemnise = short & self.happens(n, m["contrats_courts"]["part_indemnisee"])
+        periode, en_emploi, phase, indemnise = self._cycles(short)
         interrompu = self._interruptions(short & ~indemnise, periode, en_emploi, phase)
 
         smic = smic_net(self.mois, m)
         insured = (activite == CHOMAGE) | indemnise
         chomage = np.where(insured, ratio * quotite * smic * m["chomage.part_du_salaire"]["valeur"], 0)
         retraite, aspa = self._pensions(activite == RETRAITE)
-        self_employed, micro = activite == INDEPENDANT, activite == MICRO
-        invalid = activite == INVALIDITE
         aah = self._aah(activite == AAH, aah_at_work)
-        benefice = self._log_normal(n, m["independants"]["benefice_median"], m["independants"]["benefice_sigma"])
-        benefice = np.where(self_employed & ~self.happens(n, m["independants"]["part_deficit"]), benefice, 0)
-        chiffre = self._log_normal(n, m["independants"]["chiffre_median"], m["independants"]["chiffre_sigma"])
-        chiffre = np.where(micro, chiffre, 0)
-        maintenance = (
-            ((famille[foyer] == MONOPARENTAL) & self.happens(n, m["pensions_alimentaires"]["part"]))
-            * m["pensions_alimentaires"]["par_enfant"]
-            * 100
-        )
-        sick = paid & (activite != ETUDIANT) & self.happens(n, m["arrets"]["part"])
-        arret = self.now - self.between(n, 0, 9).astype(np.int32)
+        benefice, chiffre = self._self_employed(activite == INDEPENDANT, micro)
+        maintenance = lone & self.happens(n, m["pensions_alimentaires"]["part"])
+        arret, arret_mois = self._leaves(paid & (activite != ETUDIANT))
         nationality, permit = self._nationality(n)
+        second = self.happens(n, m.value("salaires.plusieurs_employeurs"))
         adultes = Adultes(
             foyer=foyer,
             place=place,
@@ -394,36 +380,69 @@ class _Maker:
             phase=phase.astype(np.uint8),
             indemnise=indemnise.astype(np.uint8),
             chomage=chomage.astype(np.int32),
-            ass=np.where(activite == ASS, m["chomage.ass_mensuelle"]["valeur"] * 100, 0).astype(np.int32),
+            ass=_cents(activite == ASS, m.value("chomage.ass_mensuelle")),
             retraite=retraite,
             aspa=aspa,
-            invalidite=np.where(invalid, m.value("invalidite.mensuelle") * 100, 0).astype(np.int32),
+            invalidite=_cents(activite == INVALIDITE, m.value("invalidite.mensuelle")),
             aah=aah,
-            pension_alimentaire=maintenance.astype(np.int32),
-            benefice=benefice.astype(np.int32),
-            chiffre=chiffre.astype(np.int32),
+            pension_alimentaire=_cents(maintenance, m["pensions_alimentaires"]["par_enfant"]),
+            benefice=benefice,
+            chiffre=chiffre,
             regime_micro=np.where(
-                micro, self.between(n, RegimeNonSalarie.MICRO_VENTE, RegimeNonSalarie.MICRO_BNC + 1).astype(np.uint8), 0
+                micro, self.between(n, RegimeNonSalarie.MICRO_VENTE, RegimeNonSalarie.MICRO_BNC + 1), 0
             ).astype(np.uint8),
-            arret=np.where(sick, arret, 0).astype(np.int32),
-            arret_mois=np.where(sick, 1 + (self.draw(n) * m["arrets"]["mois_maximum"]).astype(np.uint8), 0).astype(
-                np.uint8
-            ),
+            arret=arret,
+            arret_mois=arret_mois,
             subroge=self.happens(n, m["arrets"]["part_subrogee"]).astype(np.uint8),
             interrompu=interrompu,
-            employeurs=np.where(salaire > 0, 1 + self.happens(n, m.value("salaires.plusieurs_employeurs")), 0).astype(
-                np.uint8
-            ),
-            # Sizes of firms are very unequal: the square gives a few employers most of the jobs.
-            employeur=(self.draw(n).astype(np.float64) ** 3 * 2_000_000).astype(np.int32),
+            employeurs=np.where(salaire > 0, 1 + second, 0).astype(np.uint8),
+            # Sizes of firms are very unequal: the cube gives a few employers most of the jobs.
+            employeur=(self.draw(n).astype(np.float64) ** 3 * _EMPLOYERS).astype(np.int32),
             graine=self.rng.integers(0, 2**64, n, dtype=np.uint64),
         )
-        usual = (
-            salaire * smic * np.where(short, en_emploi / np.maximum(periode, 1), 1.0)
-            + chomage * np.where(short, 0.3, 1.0)
-            + adultes.ass + retraite + aspa + adultes.invalidite + aah + benefice / 12 + chiffre * 0.6 + maintenance
-        )  # fmt: skip
-        return adultes, np.bincount(foyer, usual, len(famille)).astype(np.int32)
+        return adultes, self._usual_income(adultes, len(famille))
+
+    def _part_time(self, woman: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.bool_], Floats]:
+        """Who would work part time, and the share of full time worked."""
+        shares, quotites = self.m.value("salaires.temps_partiel"), np.array(self.m.value("salaires.quotite"))
+        part_time = self.happens(len(woman), np.where(woman, shares["femmes"], shares["hommes"]))
+        return part_time, np.where(part_time, quotites[(self.draw(len(woman)) * len(quotites)).astype(np.int8)], 1.0)
+
+    def _cycles(
+        self, short: npt.NDArray[np.bool_]
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
+        """Short contracts: months of a cycle, months at work in it, where the cycle is; and who is insured."""
+        n, table = len(short), self.m["contrats_courts"]
+        low, high = table["periode"]
+        periode = np.where(short, self.between(n, low, high + 1).astype(np.int32), 0)
+        worked = np.rint(periode * self.between(n, *table["part_en_emploi"])).astype(np.int32)
+        en_emploi = np.where(short, np.clip(worked, 1, np.maximum(periode - 1, 1)), 0)
+        phase = (self.draw(n) * np.maximum(periode, 1)).astype(np.int32)
+        return periode, en_emploi, phase, short & self.happens(n, table["part_indemnisee"])
+
+    def _self_employed(self, regular: npt.NDArray[np.bool_], micro: npt.NDArray[np.bool_]) -> tuple[Ints, Ints]:
+        """Yearly profits, and monthly turnovers of the micro-entreprises."""
+        n, table = len(regular), self.m["independants"]
+        profit = self._log_normal(n, table["benefice_median"], table["benefice_sigma"])
+        profit = np.where(regular & ~self.happens(n, table["part_deficit"]), profit, 0)
+        turnover = self._log_normal(n, table["chiffre_median"], table["chiffre_sigma"])
+        return profit.astype(np.int32), np.where(micro, turnover, 0).astype(np.int32)
+
+    def _leaves(self, exposed: npt.NDArray[np.bool_]) -> tuple[Ints, Bytes]:
+        """Sick leaves of the months that a declaration may look at: first month, and how many months."""
+        n, table = len(exposed), self.m["arrets"]
+        sick = exposed & self.happens(n, table["part"])
+        start = self.now - self.between(n, 0, 9).astype(np.int32)
+        length = 1 + (self.draw(n) * table["mois_maximum"]).astype(np.int32)
+        return np.where(sick, start, 0).astype(np.int32), np.where(sick, length, 0).astype(np.uint8)
+
+    def _usual_income(self, a: Adultes, foyers: int) -> Ints:
+        at_work = np.where(a.periode > 0, a.en_emploi / np.maximum(a.periode, 1), 1.0)
+        idle = np.where(a.periode > 0, 1 - at_work, 1.0)
+        income = a.salaire * at_work * smic_net(self.mois, self.m) + a.chomage * idle + a.benefice / 12
+        income += a.chiffre * self.m["independants"]["part_nette_du_chiffre"]
+        income += a.ass + a.retraite + a.aspa + a.invalidite + a.aah + a.pension_alimentaire
+        return np.bincount(a.foyer, income, foyers).astype(np.int32)
 
     def _activites(
         self,

@@ -83,7 +83,7 @@ def _month_records(block: Block, mois: Month, marginals: Marginals) -> DrmRecord
     nature = np.array(NATURES, np.uint8)[column]
     job = np.zeros(len(adulte), np.int64)
     two = (nature == NatureRessource.SALAIRE) & (block.adultes.employeurs[adulte] == 2)
-    second = np.rint(amount[two] * 0.35).astype(np.int64)
+    second = np.rint(amount[two] * marginals["salaires.plusieurs_employeurs"]["part_du_second"]).astype(np.int64)
     amount[two] -= second
     rows = np.concatenate((np.arange(len(adulte)), np.flatnonzero(two)))
     adulte, nature = adulte[rows], nature[rows]
@@ -159,7 +159,7 @@ def _with_flaws(block: Block, mois: Month, base: DrmRecords, marginals: Marginal
     reception[late] += 30 + (60 * noise_of(seeds[late], salt[late] + np.uint64(_DELAY))).astype(np.int32)
     corrected = happens(_CORRECTED, rates["corriges"])
     difference = happens(_DIFFERENCE, rates["differentiels"]) & ~corrected
-    error = np.rint(columns["montant"] * 0.1).astype(np.int64)
+    error = np.rint(columns["montant"] * rates["erreur_relative"]).astype(np.int64)
     month_length = calendar.monthrange(mois.year, mois.month)[1]
 
     second = columns[corrected]
@@ -202,7 +202,14 @@ def _recoveries(block: Block, mois: Month, marginals: Marginals) -> DrmRecords:
     adulte = np.flatnonzero(chosen).astype(np.int32)
     nature = np.full(len(adulte), NatureRessource.SALAIRE, np.uint8)
     rank = np.full(len(adulte), 32, np.int64)
-    found = _base(block, mois, adulte, nature, np.zeros(len(adulte), np.int64), np.full(len(adulte), -12_000, np.int64))
+    found = _base(
+        block,
+        mois,
+        adulte,
+        nature,
+        np.zeros(len(adulte), np.int64),
+        np.full(len(adulte), -round(marginals["imperfections"]["reprise"] * 100), np.int64),
+    )
     found.columns["record_id"] = _ids(block, mois, adulte, nature, rank)
     found.columns["mode"] = Mode.DIFFERENTIEL
     found.columns["certified"] = certified(block, marginals)[adulte]

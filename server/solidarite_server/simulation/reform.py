@@ -195,7 +195,8 @@ def standard_of_living(block: Block, examen: Examen, marginals: Marginals, amoun
     """
     a, n = block.adultes, len(block)
     width = len(examen.months)
-    received = amounts.cents.sum((1, 2)) / width + a.benefice / 12 + 0.55 * amounts.chiffre.sum(1) / width
+    kept = marginals["independants"]["part_nette_du_chiffre"]
+    received = amounts.cents.sum((1, 2)) / width + a.benefice / 12 + kept * amounts.chiffre.sum(1) / width
     benefits = family_benefits(block, examen.months, marginals)
     family = sum((getattr(benefits, name).sum(1) for name in ("af", "cf", "asf", "paje", "aspa")), np.zeros(n)) / width
     total = np.bincount(a.foyer, received, n) + family + block.foyers.aide_logement + paid
