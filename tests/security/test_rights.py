@@ -114,6 +114,7 @@ def test_health_answers_everybody(name: str, door: Door):
     assert admitted(door, f"grpc.health.v1.{name}") == "ok"
 
 
+# effect: token_keys_file, token_issuer, token_audience
 @pytest.mark.parametrize("name", ASKING, ids=short)
 def test_no_forged_token_passes(name: str, door: Door):
     found = {wrong: admitted(door, name, bearer(token)) for wrong, token in forged_tokens(door).items()}

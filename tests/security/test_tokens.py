@@ -58,6 +58,7 @@ def verified(tmp_path: Path) -> Verified:
     return Verified(tmp_path)
 
 
+# effect: token_leeway_seconds
 @pytest.mark.parametrize(
     ("seconds", "accepted"), [(-31, False), (-30, True), (0, True), (600, True), (630, True), (631, False)]
 )
@@ -75,6 +76,7 @@ def test_a_token_seen_before_still_ends_at_its_hour(verified: Verified):
         verified.verifier.identity(token)
 
 
+# effect: token_lifetime_seconds
 @pytest.mark.parametrize(("lifetime", "accepted"), [(3_600, True), (3_601, False), (0, False)])
 def test_a_token_lives_no_longer_than_the_settings_say(lifetime: int, accepted: bool, verified: Verified):
     assert verified.at(0, exp=START + lifetime) is accepted

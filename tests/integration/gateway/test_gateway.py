@@ -306,6 +306,7 @@ def test_the_command_leaves_no_envoy_behind(number: signal.Signals):
     assert not alive(envoy)
 
 
+# effect: gateway_listen
 def test_serve_with_gateway_starts_both(tmp_path: Path):
     store = f"sqlite:///{tmp_path / 's.db'}"
     with start("serve", "--listen", "127.0.0.1:0", "--store", store, "--with-gateway") as process:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -137,3 +138,21 @@ def test_every_setting_is_documented():
     page = (ROOT / "docs" / "exploitation.md").read_text("utf-8")
     missing = [row for row in documentation_rows() if row not in page]
     assert not missing, "à mettre dans docs/exploitation.md :\n" + "\n".join(missing)
+
+
+NOT_SHOWN = {
+    "audit_before_answer": "a power cut between a read and its line is not made in a test",
+    "campaign_processes": "the number of processes changes no result",
+}
+
+
+def test_every_setting_has_a_test_of_its_effect():
+    """A test says on the line above it, after `effect:`, which settings it proves."""
+    proven = {
+        name
+        for file in (ROOT / "tests").rglob("test_*.py")
+        for names in re.findall(r"^ *# effect: (.*)$", file.read_text("utf-8"), re.MULTILINE)
+        for name in names.split(", ")
+    }
+    assert set(Settings.model_fields) - proven - set(NOT_SHOWN) == set(), "aucun essai ne montre leur effet"
+    assert (proven | set(NOT_SHOWN)) <= set(Settings.model_fields), "ces réglages n'existent pas"

@@ -92,6 +92,7 @@ def served_name(address: str) -> str:
     return str(next(iter(names.value)).value)
 
 
+# effect: tls_certificate_file, tls_key_file
 def test_tls_refuses_plain_text_and_serves_whoever_trusts_the_authority(tmp_path: Path):
     files = Files(tmp_path)
     with running(tmp_path, tls_certificate_file=files.certificate, tls_key_file=files.key) as server:
@@ -101,6 +102,7 @@ def test_tls_refuses_plain_text_and_serves_whoever_trusts_the_authority(tmp_path
         assert not answers(server.address, Files(tmp_path / "autre").portal())
 
 
+# effect: tls_client_ca_file, listen_portals
 def test_sources_show_a_certificate_and_portals_come_by_their_own_address(tmp_path: Path):
     files = Files(tmp_path)
     with running(

@@ -98,6 +98,7 @@ def test_a_population_beyond_the_known_law_or_too_large_is_refused(stub: simulat
         assert field_of(refused.value)[0] == field
 
 
+# effect: simulations_at_once
 def test_other_calls_go_on_during_a_simulation_and_a_second_one_is_told_when_to_come_back(
     channel: grpc.Channel, stub: simulation_pb2_grpc.SimulationServiceStub
 ):

@@ -66,6 +66,7 @@ def held(client: SolidariteClient) -> int:
     return sum(month.montant_net_social_cents for month in client.list_resource_records(nir="2840575999101"))
 
 
+# effect: workers, listen, store
 def test_two_processes_share_a_port_and_a_store_and_one_killed_comes_back_having_lost_nothing(tmp_path: Path):
     with workers(tmp_path) as (address, supervisor):
         first = supervisor.children()
@@ -81,6 +82,7 @@ def test_two_processes_share_a_port_and_a_store_and_one_killed_comes_back_having
     assert not [child for child in first if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
 
 
+# effect: supervisor
 def test_the_processes_end_with_their_supervisor_even_killed(tmp_path: Path):
     with workers(tmp_path) as (_, supervisor):
         children = supervisor.children()
