@@ -17,12 +17,14 @@ export default defineConfig({
           name: "node",
           include: ["test/*.test.ts"],
           environment: "node",
+          testTimeout: 20_000,
           provide: provided("0000001"),
         },
       },
       {
         test: {
           name: "browser",
+          testTimeout: 20_000,
           include: ["test/*.test.ts"],
           exclude: ["test/*.node.test.ts"],
           provide: provided("0000003"),

@@ -14,6 +14,16 @@ if TYPE_CHECKING:
     from solidarite_server.gateway import GatewaySettings
 
 
+_OPTIONS = {
+    "origins": "--origin",
+    "tls_certificate_file": "--tls-cert",
+    "tls_key_file": "--tls-key",
+    "server_ca_file": "--server-ca",
+    "client_certificate_file": "--server-cert",
+    "client_key_file": "--server-key",
+}
+
+
 def gateway(
     listen: Annotated[str, typer.Option("--listen", metavar="HÔTE:PORT", help="Adresse écoutée.")] = "127.0.0.1:8080",
     server: Annotated[
@@ -45,24 +55,24 @@ def gateway(
 
     from solidarite_server.gateway import GatewaySettings
 
-    given: dict[str, Any] = {
-        "listen": listen,
-        "server": server,
-        "origins": tuple(origin) if origin else None,
-        "page": page or None,
-        "tls_certificate_file": tls_cert,
-        "tls_key_file": tls_key,
-        "server_ca_file": server_ca,
-        "client_certificate_file": server_cert,
-        "client_key_file": server_key,
-        "allow_plaintext": allow_plaintext or None,
-    }
     try:
-        settings = GatewaySettings(**{name: value for name, value in given.items() if value is not None})
+        settings = GatewaySettings(
+            listen=listen,
+            server=server,
+            origins=tuple(origin or ()),
+            page=page,
+            tls_certificate_file=tls_cert,
+            tls_key_file=tls_key,
+            server_ca_file=server_ca,
+            client_certificate_file=server_cert,
+            client_key_file=server_key,
+            allow_plaintext=allow_plaintext,
+        )
     except ValidationError as error:
         for problem in error.errors(include_input=False):
-            where = ".".join(map(str, problem["loc"])) or "réglages"
-            typer.echo(f"Erreur : {where} : {problem['msg'].removeprefix('Value error, ')}", err=True)
+            name = str(problem["loc"][0]) if problem["loc"] else ""
+            where = f"{_OPTIONS.get(name, f'--{name}')} : " if name else ""
+            typer.echo(f"Erreur : {where}{problem['msg'].removeprefix('Value error, ')}", err=True)
         return 2
     return run_gateway(settings, "Passerelle prête sur {url}")
 

@@ -12,6 +12,7 @@ from solidarite_server.cli_demo_web import LATE_FILES
 from tests.browser.served import Served, served
 
 AMINA, ZOE, CHIDI = "0000001", "0000002", "0000004"
+expect.set_options(timeout=15_000)  # CI's two cores are shared
 Visit = Callable[..., Page]
 ARGUMENTS = [
     "--no-sandbox",  # CI runs as root
@@ -59,7 +60,7 @@ def visit(browser: Browser) -> Iterator[Visit]:
     def open_page(running: Served, width: int = 1100, height: int = 800) -> Page:
         page = browser.new_page(viewport={"width": width, "height": height}, locale="fr-FR")
         pages.append(page)
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(15_000)
         page.on("console", hear)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(running.gateway)

@@ -125,8 +125,8 @@ def _wait_until_ready(process: subprocess.Popen[bytes], admin: Path) -> tuple[st
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise GatewayError(
-                "Envoy n'a pas démarré : l'adresse est peut-être déjà prise, ou un certificat illisible. "
-                "Ses propres messages, ci-dessus, disent pourquoi."
+                "Envoy n'a pas démarré : l'adresse est peut-être déjà prise (choisissez-en une avec --listen), ou un "
+                "certificat n'en est pas un. Ses propres messages, ci-dessus, disent pourquoi."
             )
         if _ask(admin, "/ready"):
             listeners = json.loads(_ask(admin, "/listeners?format=json"))["listener_statuses"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -22,8 +23,15 @@ def _is_origin(text: str) -> str:
     return text
 
 
+def _is_readable(path: Path) -> Path:
+    if not path.is_file() or not os.access(path, os.R_OK):
+        raise ValueError("attendu : un fichier PEM qui peut être lu")
+    return path
+
+
 Address = Annotated[str, AfterValidator(_is_host_and_port)]
 Origin = Annotated[str, AfterValidator(_is_origin)]
+PemFile = Annotated[Path, AfterValidator(_is_readable)]
 
 
 class GatewaySettings(BaseModel):
@@ -39,15 +47,15 @@ class GatewaySettings(BaseModel):
     """Origins of other sites whose pages may call, for example `https://portail.example`. None: its own page only."""
     page: bool = False
     """Serve the reference page at `/`."""
-    tls_certificate_file: Path | None = None
+    tls_certificate_file: PemFile | None = None
     """Certificate chain shown to browsers (PEM), with `tls_key_file`."""
-    tls_key_file: Path | None = None
+    tls_key_file: PemFile | None = None
     """Private key of `tls_certificate_file` (PEM)."""
-    server_ca_file: Path | None = None
+    server_ca_file: PemFile | None = None
     """Authorities that the server's certificate is checked against (PEM); unset, plain text to a loopback server."""
-    client_certificate_file: Path | None = None
+    client_certificate_file: PemFile | None = None
     """Certificate that the gateway shows to the server (PEM), with `client_key_file`."""
-    client_key_file: Path | None = None
+    client_key_file: PemFile | None = None
     """Private key of `client_certificate_file` (PEM)."""
     allow_plaintext: bool = False
     """Speak plain text beyond loopback. Only behind something that encrypts."""

@@ -260,7 +260,14 @@ def test_a_port_already_taken_is_said(url: str):
 
 @pytest.mark.parametrize(
     "given",
-    [{"listen": "8080"}, {"server": "localhost:http"}, {"origins": ("portail.example",)}, {"tls_key_file": "k"}],
+    [
+        {"listen": "8080"},
+        {"server": "localhost:http"},
+        {"origins": ("portail.example",)},
+        {"tls_key_file": __file__},
+        {"server_ca_file": "absent.pem"},
+    ],
+    ids=str,
 )
 def test_settings_that_cannot_work_are_refused(given: dict[str, Any]):
     with pytest.raises(ValidationError):
@@ -320,7 +327,7 @@ def test_serve_with_gateway_starts_both(tmp_path: Path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("gateway", "--listen", "8080"), "listen : attendu : hôte:port"),
+        (("gateway", "--listen", "8080"), "--listen : attendu : hôte:port"),
         (("serve", "--with-gateway", "--workers", "2"), "avec un seul processus"),
     ],
     ids=["gateway", "serve"],
