@@ -129,6 +129,10 @@ def _connection_manager(
             # A notice may come after hours of silence (WatchDeclaration).
             "stream_idle_timeout": "0s",
             "common_http_protocol_options": {"idle_timeout": "600s"},
+            "http2_protocol_options": {"max_concurrent_streams": 100},
+            # Nobody holds a connection by sending slowly.
+            "request_headers_timeout": f"{settings.request_seconds}s",
+            "request_timeout": f"{settings.request_seconds}s",
             "local_reply_config": local_replies(),
             "route_config": {
                 "validate_clusters": False,

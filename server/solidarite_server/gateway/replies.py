@@ -45,7 +45,9 @@ _UNREACHABLE = _Reply(
     "Le service ne répond pas pour le moment : réessayez dans un instant.",
 )
 _TOO_LARGE = _Reply((413,), code_pb2.INVALID_ARGUMENT, "UNDECODABLE_REQUEST", "La demande est trop grande.")
+_TOO_SLOW = _Reply((408,), code_pb2.DEADLINE_EXCEEDED, "TIME_LIMIT", "La demande n'est pas arrivée en entier à temps.")
 _JSON_REPLIES = (
+    _TOO_SLOW,
     _Reply(
         (400, 415, 422),
         code_pb2.INVALID_ARGUMENT,
@@ -63,6 +65,7 @@ _JSON_REPLIES = (
     _UNREACHABLE,
 )
 _GRPC_REPLIES = (
+    _TOO_SLOW,
     _TOO_LARGE,
     _Reply((404,), code_pb2.UNIMPLEMENTED, "NOT_IMPLEMENTED", "La passerelle ne donne pas accès à cette opération."),
     _UNREACHABLE,

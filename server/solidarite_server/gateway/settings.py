@@ -61,6 +61,8 @@ class GatewaySettings(BaseModel):
     """Speak plain text beyond loopback. Only behind something that encrypts."""
     request_mib: int = Field(default=4, ge=1, le=64)
     """Largest request, in MiB: less than what the server accepts."""
+    request_seconds: int = Field(default=15, ge=1, le=600)
+    """How long a request may take to arrive whole."""
     response_mib: int = Field(default=16, ge=1, le=64)
     """Largest answer in JSON, in MiB: a declaration with all its records and steps needs less than one."""
     connections: int = Field(default=10_000, ge=1)

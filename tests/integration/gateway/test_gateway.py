@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -125,6 +126,25 @@ def test_a_request_too_large_is_refused_in_french(url: str):
     answer = ask(f"{url}/v1/entitlements:compute", {"foyer": {"numero_allocataire": "a" * (5 << 20)}})
     assert answer.status == 413
     assert answer.json["message"] == "La demande est trop grande."
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /v1/foyers/1 HTTP/1.1\r\nhost: x\r\n",
+        b"POST /v1/entitlements:compute HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{",
+    ],
+    ids=["headers", "body"],
+)
+def test_a_request_that_does_not_end_is_not_waited_for(sent: bytes):
+    settings = GatewaySettings(listen="127.0.0.1:0", server="127.0.0.1:1", request_seconds=1)
+    with running_gateway(settings) as gateway:
+        host, _, port = gateway.url.removeprefix("http://").partition(":")
+        with socket.create_connection((host, int(port)), timeout=30) as connection:
+            connection.sendall(sent)
+            answer = b"".join(iter(lambda: connection.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert "TIME_LIMIT" in answer.decode()
 
 
 def test_nothing_but_the_rpcs_of_the_front_ends_passes(services: Served):
