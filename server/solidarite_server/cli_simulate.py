@@ -140,6 +140,12 @@ def _to_store(people: Population, examen: Examen, store: str, key: Path | None, 
         return 1
     finally:
         opened.close()
+    if filled.refused:
+        typer.echo(
+            f"Attention : {filled.refused} enregistrements refusés, le magasin en tenait d'autres sous les mêmes "
+            "identifiants. Une autre population demande un magasin neuf.",
+            err=True,
+        )
     _done(f"{filled.foyers} dossiers et {filled.records} enregistrements dans le magasin", filled.foyers, start)
     return 0
 

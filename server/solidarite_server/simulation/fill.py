@@ -28,6 +28,8 @@ class Filled:
 
     foyers: int
     records: int
+    refused: int = 0
+    """Records that the store did not keep: it held other contents under the same identifiers."""
 
 
 def fill(
@@ -44,7 +46,7 @@ def fill(
     Dossiers are those of the households that claim the RSA or the prime d'activité. Records are those of their adults,
     or of the whole country, as the real DRM; their months are the reference months unless told.
     """
-    foyers = count = 0
+    foyers = count = refused = 0
     service = FoyerService(store)
     for block in population.blocks():
         rows = claimants(block, population, examen)
@@ -57,9 +59,10 @@ def fill(
         if not whole_country:
             columns = columns[np.isin(block.adultes.foyer[drm.adulte], rows)]
         for flux, source in SOURCES.items():
-            store.append([Batch(source, "", 0, columns[columns["flux"] == flux])])
+            outcomes = store.append([Batch(source, "", 0, columns[columns["flux"] == flux])])
+            refused += sum(len(outcome.refusals) for outcome in outcomes)
         foyers, count = foyers + len(dossiers), count + len(columns)
-        yield Filled(foyers, count)
+        yield Filled(foyers, count, refused)
 
 
 def claimants(block: Block, population: Population, examen: Examen) -> np.ndarray[tuple[int], np.dtype[np.intp]]:

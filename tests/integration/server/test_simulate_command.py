@@ -55,6 +55,14 @@ def test_a_store_is_filled_with_declarations_ready_to_be_prefilled(tmp_path: Pat
     assert same > 0.9 * len(rows)
 
 
+def test_another_population_in_the_same_store_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    arguments = ("population", "--foyers", 400, "--seed", 5, "--store", f"sqlite:///{tmp_path / 'pays.db'}")
+    assert run(*arguments) == run(*arguments) == 0
+    assert "refusés" not in capsys.readouterr().err
+    assert run(*arguments, "--set", "chomage.part_du_salaire.valeur=0.4") == 0
+    assert "Une autre population demande un magasin neuf" in capsys.readouterr().err
+
+
 def test_a_reform_is_told_in_french_in_json_and_in_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     overlay, page = tmp_path / "reforme.yaml", tmp_path / "reforme.html"
     overlay.write_text(SLOPE, "utf-8")
