@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import psycopg
@@ -26,8 +27,8 @@ from solidarite_server.storage.versions import classified, outcomes
 _CONNECT_SECONDS = 10
 _MIGRATION_LOCK = 0x50_11_DA
 _STAGE = (
-    "CREATE TEMPORARY TABLE IF NOT EXISTS stage (place INTEGER, person BYTEA, source INTEGER, record_id BYTEA,"
-    " version BIGINT, content BYTEA) ON COMMIT DELETE ROWS"
+    "CREATE TEMPORARY TABLE IF NOT EXISTS stage (place INTEGER, person UUID, source INTEGER, record_id UUID,"
+    " version INTEGER, content BYTEA) ON COMMIT DELETE ROWS"
 )
 _COPY = "COPY stage (place, person, source, record_id, version, content) FROM STDIN (FORMAT BINARY)"
 _COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -46,13 +47,14 @@ _COPY_ROW = np.dtype(
         ("record_id_length", ">i4"),
         ("record_id", "V16"),
         ("version_length", ">i4"),
-        ("version", ">i8"),
+        ("version", ">i4"),
         ("content_length", ">i4"),
         ("content", f"V{_CONTENT_BYTES}"),
     ]
 )
 """A row of PostgreSQL's binary COPY: the number of fields, then each one after its length."""
-
+_VERSIONS = 1 << 31
+"""Versions from 1 to 2^32 − 1 are kept less that: an INTEGER holds them."""
 
 _DAY_AT = dict(CONTENT_DTYPE.fields or {})["date_versement"][1]
 
@@ -123,42 +125,43 @@ class PostgresStore(SqlStore):
             return [BatchOutcome(0, 0, 0, commit.sequence) for _ in batches]
         session = commit.session
         assert isinstance(session, _PostgresSession)
+        # Persons in order: each page of the index is met once, and found where the row before left it.
+        person = np.ascontiguousarray(rows["person"]).view(">u8")[::2]
         with _mapped(), session.connection.cursor() as cursor, cursor.copy(_COPY) as copy:
-            copy.write(_COPY_HEADER + rows.tobytes() + _COPY_END)
+            copy.write(_COPY_HEADER + rows[np.argsort(person)].tobytes() + _COPY_END)
         held = session.rows(
-            "SELECT stage.place, record.version, record.version = stage.version AND record.content = stage.content"
-            " FROM stage JOIN record ON record.person = stage.person AND record.source = stage.source"
-            " AND record.record_id = stage.record_id ORDER BY stage.place"
+            "SELECT stage.place, record.version::bigint, record.version = stage.version"
+            " AND record.content = stage.content FROM stage JOIN record ON record.person = stage.person"
+            " AND record.source = stage.source AND record.record_id = stage.record_id"
         )
         found = classified(rows, held)
-        if found.refused or found.unchanged:
-            session.run("DELETE FROM stage WHERE place = ANY(?)", ([*found.refused, *found.unchanged],))
         session.run(
-            "INSERT INTO record SELECT person, source, record_id, version, ?, content FROM stage ORDER BY person",
-            (commit.now_us,),
+            "INSERT INTO record SELECT person, source, record_id, version, ?, content FROM stage WHERE place <> ALL(?)",
+            (commit.now_us, [*found.refused, *found.unchanged]),
         )
         return outcomes(batches, found, commit.sequence)
 
     def _versions_of(self, session: Session, persons: Sequence[bytes], horizon: int) -> list[Row]:
         query = (
-            "SELECT person, source, record_id, version, known_at_us, content FROM record"
-            " WHERE person = ANY(?) AND known_at_us <= ?"
+            "SELECT uuid_send(person), source, uuid_send(record_id), version::bigint + ?, known_at_us, content"
+            " FROM record WHERE person = ANY(?) AND known_at_us <= ?"
         )
-        return session.rows(query, (list(persons), horizon)) if persons else []
+        names = [UUID(bytes=person) for person in persons]
+        return session.rows(query, (_VERSIONS, names, horizon)) if names else []
 
     # Persons
 
     def _rename_records(self, session: Session, change: Callable[[bytes], bytes]) -> int:
         session.run("SET LOCAL enable_hashjoin = on")
-        session.run("CREATE TEMP TABLE renamed (old BYTEA PRIMARY KEY, new BYTEA NOT NULL) ON COMMIT DROP")
-        persons = [row[0] for row in session.rows("SELECT DISTINCT person FROM record")]
-        names = change(b"".join(persons))
-        pairs = [(old, names[16 * place : 16 * place + 16]) for place, old in enumerate(persons)]
+        session.run("CREATE TEMP TABLE renamed (old UUID PRIMARY KEY, new UUID NOT NULL) ON COMMIT DROP")
+        persons: list[UUID] = [row[0] for row in session.rows("SELECT DISTINCT person FROM record")]
+        names = change(b"".join(person.bytes for person in persons))
+        pairs = [(old, UUID(bytes=names[16 * place : 16 * place + 16])) for place, old in enumerate(persons)]
         session.many("INSERT INTO renamed VALUES (?, ?)", pairs)
         return session.run("UPDATE record SET person = renamed.new FROM renamed WHERE record.person = renamed.old")
 
     def _remove_person(self, session: Session, person: bytes) -> int:
-        return session.run("DELETE FROM record WHERE person = ?", (person,))
+        return session.run("DELETE FROM record WHERE person = ?", (UUID(bytes=person),))
 
     def _remove_paid_before(self, session: Session, day: int) -> int:
         # The second number of a content, little-endian (record_columns.CONTENT_DTYPE).
@@ -247,12 +250,13 @@ def _copy_rows(batches: Sequence[Batch], sources: dict[str, int]) -> np.ndarray[
         return rows
     rows["fields"] = 6
     for name, length in (
-        ("place", 4), ("person", 16), ("source", 4), ("record_id", 16), ("version", 8), ("content", _CONTENT_BYTES),
+        ("place", 4), ("person", 16), ("source", 4), ("record_id", 16), ("version", 4), ("content", _CONTENT_BYTES),
     ):  # fmt: skip
         rows[f"{name}_length"] = length
     rows["place"] = np.arange(len(rows))
     rows["source"] = np.repeat([sources[batch.source_id] for batch in batches], [len(b.records) for b in batches])
-    for name in ("person", "record_id", "version"):
+    for name in ("person", "record_id"):
         rows[name] = records[name]
+    rows["version"] = records["version"].astype(np.int64) - _VERSIONS
     rows["content"] = contents_of(records).view(f"V{_CONTENT_BYTES}")
     return rows

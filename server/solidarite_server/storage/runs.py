@@ -253,6 +253,11 @@ class Runs:
         """Runs of this process whose commit was not seen yet; it may have been rolled back."""
         self._generation = -1
 
+    def forget(self) -> None:
+        """A transaction was rolled back: what was seen in it may never be, under the same number."""
+        with self._guard:
+            self._generation = -1
+
     @property
     def count(self) -> int:
         """How many runs were last seen alive."""

@@ -319,6 +319,7 @@ class SqliteStore(SqlStore):
             yield session
             session.run("COMMIT")
         except BaseException:
+            self._runs.forget()
             if session.connection.in_transaction:
                 session.run("ROLLBACK")
             raise

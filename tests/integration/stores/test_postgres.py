@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from pathlib import Path
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -42,17 +44,17 @@ def test_a_connection_killed_loses_nothing_and_the_next_call_opens_another(postg
 
 def test_connections_killed_at_random_while_sending_lose_no_acknowledged_record(postgres_url: str, clock: HandClock):
     store = PostgresStore(postgres_url, clock=clock)
-    acknowledged, stop = set[int](), threading.Event()
+    acknowledged, stop, chance = set[int](), threading.Event(), random.Random(3)
 
     def killer() -> None:
-        while not stop.wait(0.03):
+        while not stop.wait(chance.uniform(0, 0.2)):  # some long enough for a slow machine's commit
             kill_backends(postgres_url)
 
     thread = threading.Thread(target=killer)
     thread.start()
     try:
         for number in range(150):
-            for _ in range(50):
+            for _ in range(200):
                 try:
                     store.append([batch(record(1, name=str(number)))])
                 except StoreUnavailable:
@@ -107,7 +109,7 @@ def test_commits_are_durable_whatever_the_database_says(postgres_url: str, clock
 def test_records_are_partitioned_by_person_and_read_through_the_key(postgres_url: str, clock: HandClock):
     store = PostgresStore(postgres_url, clock=clock)
     store.append([batch(record(1))])
-    plan = store._reading().rows("EXPLAIN SELECT * FROM record WHERE person = ?", (b"p" * 16,))
+    plan = store._reading().rows("EXPLAIN SELECT * FROM record WHERE person = ?", (UUID(bytes=b"p" * 16),))
     text = " ".join(row[0] for row in plan)
     assert text.count("record_") >= 1
     assert len({word for word in text.split() if word.startswith("record_") and word[7:].isdigit()}) == 1
