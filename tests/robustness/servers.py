@@ -1,73 +1,110 @@
-"""Real server processes that a test kills, drains or overloads."""
+"""Real server processes that a test kills."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 CODE = "import sys; from solidarite_client.cli import main; sys.exit(main(sys.argv[1:]))"
+_END_SECONDS = 30
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """That of a server whose key of pseudonyms lies in this folder."""
+    key = folder / "key"
+    if not key.exists():
+        key.write_bytes(bytes(range(32)))
+    return {**os.environ, "NUMBA_DISABLE_JIT": "1", "SOLIDARITE_PSEUDONYM_KEY_FILE": str(key)}
+
+
+def serve(url: str) -> list[str]:
+    """Arguments of the command: a server on a free port."""
+    return ["serve", "--listen", "127.0.0.1:0", "--store", url]
 
 
 @contextmanager
 def server(url: str, folder: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """A server on a free port; yields its address and its process. It is killed at the end."""
-    with running(folder, store=url) as served:
-        yield served.address, served.process
+    command = [sys.executable, "-c", CODE, *serve(url)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(folder)) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().split(" sur ")[1].split()[0], process
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait(_END_SECONDS)
 
 
 @dataclass
-class Served:
-    """A server process."""
+class Forked:
+    """A server process forked by a zygote."""
 
+    pid: int
     address: str
-    process: subprocess.Popen[str]
-    errors: Path
-    """What it wrote on its error output."""
 
-    @property
-    def seen(self) -> psutil.Process:
-        """The process, for its memory and its files."""
-        return psutil.Process(self.process.pid)
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is gone."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        limit = time.monotonic() + _END_SECONDS
+        while time.monotonic() < limit:
+            try:
+                os.kill(self.pid, 0)
+            except ProcessLookupError:
+                return
+            time.sleep(0.001)
+        raise TimeoutError(f"process {self.pid} is still there")
 
-    def memory_mib(self) -> float:
-        """Resident memory."""
-        return float(self.seen.memory_info().rss) / (1 << 20)
+
+class Zygote:
+    """Servers one after the other, of which only the first takes long to start."""
+
+    def __init__(self, folder: Path) -> None:
+        command = [sys.executable, "-m", "tests.robustness.zygote"]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment(folder)
+        )
+
+    @contextmanager
+    def server(self, url: str) -> Iterator[Forked]:
+        """A server; killed at the end."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(json.dumps(serve(url)), file=self._process.stdin, flush=True)
+        pid, address = 0, ""
+        while not (pid and address):
+            line = self._process.stdout.readline()
+            assert line, "the zygote ended"
+            if line.strip().isdigit():
+                pid = int(line)
+            elif " sur " in line:
+                address = line.split(" sur ")[1].split()[0]
+        forked = Forked(pid, address)
+        try:
+            yield forked
+        finally:
+            forked.kill()
+
+    def close(self) -> None:
+        """End it, and every server of it."""
+        with self._process:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
 
 
 @contextmanager
-def running(folder: Path, **settings: object) -> Iterator[Served]:
-    """A server process on a free port with these settings, the rules interpreted; killed at the end."""
-    key = folder / "key"
-    if not key.exists():
-        key.write_bytes(bytes(range(32)))
-    chosen = {
-        "listen": "127.0.0.1:0",
-        "store": f"sqlite:///{folder / 'a.db'}",
-        "pseudonym_key_file": key,
-        "declaration_calendar": "LIBRE",
-        **settings,
-    }
-    given = {f"SOLIDARITE_{name.upper()}": str(value) for name, value in chosen.items()}
-    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", **given}
-    errors = folder / "erreurs.log"
-    command = [sys.executable, "-c", CODE, "serve"]
-    with (
-        errors.open("a") as written,
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=written, text=True, env=environment) as process,
-    ):
-        assert process.stdout is not None
-        try:
-            line = process.stdout.readline()
-            assert " sur " in line, errors.read_text("utf-8")
-            yield Served(line.split(" sur ")[1].split()[0], process, errors)
-        finally:
-            process.send_signal(signal.SIGKILL)
-            process.wait(30)
+def zygote(folder: Path) -> Iterator[Zygote]:
+    """A zygote for as long as the context lasts."""
+    one = Zygote(folder)
+    try:
+        yield one
+    finally:
+        one.close()
