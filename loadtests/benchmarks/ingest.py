@@ -275,7 +275,7 @@ def main() -> None:
             database = get_server(folder / "pg", cleanup_mode="stop")
             with psycopg.connect(database.get_uri(), autocommit=True) as connection:
                 for name, value in POSTGRES.items():
-                    connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")  # type: ignore[call-overload]
+                    connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")
             database.cleanup()
             database = get_server(folder / "pg", cleanup_mode="stop")  # now with these settings
             stack.callback(database.cleanup)

@@ -1,4 +1,4 @@
-"""Which seeds a long test runs: all of them, or those that the environment asks for, so that it can be run in pieces."""
+"""Which seeds a long test runs: all, or those that the environment asks for, so that it can be run in pieces."""
 
 import os
 
