@@ -20,6 +20,7 @@ from solidarite_server.record_columns import columns_of
 from solidarite_server.storage import SqliteStore
 
 from tests.integration.stores.records import JULY, PERSON, HandClock, record
+from tests.robustness.seeds import seeds
 
 SECTOR = 512
 Operation = tuple[str, str, int, bytes]
@@ -203,5 +204,8 @@ def test_control_without_full_sync_acknowledged_records_are_lost(tmp_path: Path)
 
 
 @pytest.mark.long
-def test_five_thousand_power_cuts_lose_nothing_acknowledged(tmp_path: Path):
-    assert sum(cuts(tmp_path, "FULL", range(5_000), commits=300)) == 0
+@pytest.mark.parametrize("hundred", seeds(50))
+def test_five_thousand_power_cuts_lose_nothing_acknowledged(hundred: int, tmp_path: Path):
+    """A history of a hundred commits and merges of its own for each hundred of seeds."""
+    found = range(100 * hundred, 100 * hundred + 100)
+    assert sum(cuts(tmp_path, "FULL", found, commits=100)) == 0
