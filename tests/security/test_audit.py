@@ -139,6 +139,15 @@ def test_an_anchor_shows_a_store_put_back_as_it_was(store: SqlStore, tmp_path: P
     old.close()
 
 
+def test_lines_are_not_written_without_the_key(store: SqlStore, tmp_path: Path):
+    """They would break the seal of a good chain."""
+    keyless = SqliteStore(tmp_path / "a.db", clock=HandClock())
+    with pytest.raises(StoreUnavailable):
+        keyless.write_audit([AuditLine("agent:a", "GET_FOYER", "9", "consultation")])
+    keyless.close()
+    assert store.verify_audit() == []
+
+
 # Lines on their way.
 
 

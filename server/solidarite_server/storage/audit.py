@@ -12,6 +12,7 @@ import hmac
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from solidarite_server.domain.errors import StoreUnavailable
 from solidarite_server.ports import AuditAnchor, AuditLine, StoredAuditLine
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ def begin(session: Session, key: bytes) -> None:
 def append(commit: Commit, lines: Sequence[AuditLine], key: bytes | None) -> None:
     """Add lines to the chain, and seal its end."""
     head = _head(commit.session)
+    if key is None and head.seal:
+        raise StoreUnavailable("La trace d'audit ne s'écrit qu'avec le fichier de clés des pseudonymes.")
     number, before, rows = head.last, head.hash, []
     for line in lines:
         number += 1
