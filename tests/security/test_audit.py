@@ -15,6 +15,7 @@ from pathlib import Path
 import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
+from solidarite.v1 import foyer_pb2
 from solidarite_client.cli import main
 from solidarite_server.domain.errors import StoreUnavailable
 from solidarite_server.ports import AuditAnchor, AuditLine, StoredAuditLine
@@ -241,6 +242,15 @@ def test_a_change_is_in_the_trail_before_its_answer(door: Door):
         # No waiting here: the line is durable when the answer comes.
         written = list(door.server._store.audit_lines(before))
     assert ("UPSERT_FOYER", OTHER) in [(line.action, line.subject) for line in written]
+
+
+def test_each_dossier_of_a_stream_has_its_line(door: Door):
+    with as_agent(door) as agent:
+        held = [agent.get_foyer(numero).foyer for numero in (OWN, OTHER)]
+        before = last_line(door)
+        assert len(list(agent.stream_foyers([foyer_pb2.StreamFoyersRequest(batch_sequence=1, foyers=held)]))) == 1
+        written = list(door.server._store.audit_lines(before))
+    assert [line.subject for line in written if line.action == "STREAM_FOYERS"] == [OWN, OTHER]
 
 
 def test_reading_a_person_is_traced_under_a_name_that_leads_nowhere(door: Door, samples: Path):

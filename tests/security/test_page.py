@@ -20,24 +20,10 @@ from solidarite_client.cli import main
 from solidarite_server.domain.identity import BenefitScope, Scope
 from solidarite_server.services.rights import RIGHTS
 
+from tests.pages import commands, flat
+
 PAGE = (Path(__file__).parents[2] / "docs" / "securite.md").read_text("utf-8")
 CODE = "import sys; from solidarite_client.cli import main; sys.exit(main(sys.argv[1:]))"
-
-
-def story() -> list[tuple[str, list[str]]]:
-    """Each command of the page with the lines shown under it."""
-    found: list[tuple[str, list[str]]] = []
-    for block in re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL):
-        for line in block.splitlines():
-            if line.startswith("$ "):
-                found.append((line[2:], []))
-            else:
-                found[-1][1].append(line)
-    return found
-
-
-def flat(text: str) -> str:
-    return " ".join(text.replace("│", " ").replace("\xa0", " ").replace("\u202f", " ").split())
 
 
 def free_port() -> str:
@@ -54,10 +40,10 @@ def test_a_newcomer_has_a_tls_server_with_tokens_by_these_commands(tmp_path: Pat
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
     server: subprocess.Popen[str] | None = None
-    commands = story()
-    assert len(commands) == 11
+    story = commands(PAGE)
+    assert len(story) == 11
     try:
-        for command, shown in commands:
+        for command, shown in story:
             for written, port in ports.items():
                 command, shown = command.replace(written, port), [line.replace(written, port) for line in shown]
             arguments = shlex.split(command)[1:]

@@ -155,7 +155,8 @@ class _Admission:
         check(right, identity)
         _caller.set(identity)
         if streamed:
-            await self._audit(right, identity, "*")
+            if not right.entries:
+                await self._audit(right, identity, "*")
             return identity, self._each(right, identity, request)
         return identity, await self._one(right, identity, request)
 
@@ -183,12 +184,19 @@ class _Admission:
 
     async def _each(self, right: Right, identity: Identity, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
         async for request in requests:
+            if right.entries:
+                subjects = [dossier_subject(entry.numero_allocataire) for entry in getattr(request, right.entries)]
+                for place, subject in enumerate(subjects, start=1):
+                    # Lines are written in order: once the last one is durable, all are.
+                    await self._audit(right, identity, subject, durable=place == len(subjects))
             yield await self._one(right, identity, request) if right.field else request
 
-    async def _audit(self, right: Right, identity: Identity, subject: str, prefix: str = "") -> None:
+    async def _audit(
+        self, right: Right, identity: Identity, subject: str, prefix: str = "", *, durable: bool = True
+    ) -> None:
         if right.action:
             line = AuditLine(identity.actor, prefix + right.action, subject, identity.purpose or right.purpose)
-            await written(self._trail, line, durable=self._durable)
+            await written(self._trail, line, durable=durable and self._durable)
 
 
 async def written(trail: AuditTrail, line: AuditLine, *, durable: bool) -> None:

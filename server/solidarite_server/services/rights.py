@@ -39,6 +39,8 @@ class Right:
     """What the audit trail calls it; empty: it keeps no line (or the use case writes its own)."""
     purpose: str = ""
     """Why, unless the token says more."""
+    entries: str = ""
+    """Repeated field of the request whose entries each name a dossier: the audit trail keeps a line for each."""
     changes: bool = False
     """It changes something: the audit line is durable before anything is done."""
     both_benefits: bool = False
@@ -74,7 +76,7 @@ RIGHTS: Mapping[str, Right] = {
         _AGENT, Scope.FOYERS_WRITE, Owner.DOSSIER, f"foyer.{_NUMERO}", "UPSERT_FOYER", "tenue du dossier", changes=True
     ),
     "solidarite.v1.FoyerService/StreamFoyers": Right(
-        _AGENT, Scope.FOYERS_WRITE, Owner.EVERYBODY, "", "STREAM_FOYERS", "tenue des dossiers", changes=True
+        _AGENT, Scope.FOYERS_WRITE, Owner.EVERYBODY, "", "STREAM_FOYERS", "tenue des dossiers", "foyers", changes=True
     ),
     "solidarite.v1.FoyerService/GetFoyer": _read(Scope.FOYERS_READ, "GET_FOYER"),
     "solidarite.v1.DeclarationService/PrefillDeclaration": _read(

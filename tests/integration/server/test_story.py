@@ -1,7 +1,6 @@
 """The story of docs/vie-declaration.md, command by command: what the page shows is what the command prints."""
 
 import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -11,30 +10,15 @@ from pathlib import Path
 
 from solidarite_server.cli_demo import running_server
 
+from tests.pages import commands, flat
+
 PAGE = Path(__file__).parents[3] / "docs" / "vie-declaration.md"
 CODE = "import sys; from solidarite_client.cli import main; sys.exit(main(sys.argv[1:]))"
 
 
-def commands() -> list[tuple[str, list[str]]]:
-    """Each command of the page with the lines shown under it."""
-    found: list[tuple[str, list[str]]] = []
-    for block in re.findall(r"```console\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL):
-        for line in block.splitlines():
-            if line.startswith("$ "):
-                found.append((line[2:], []))
-            else:
-                found[-1][1].append(line)
-    return found
-
-
-def flat(text: str) -> str:
-    """Cells and spaces as one: tables are as wide as the terminal."""
-    return " ".join(text.replace("│", " ").replace("\xa0", " ").replace("\u202f", " ").split())
-
-
 def test_the_story_of_the_page_happens_as_told(tmp_path: Path):
     shutil.copytree(str(files("solidarite_server") / "demo_data"), tmp_path / "demo")
-    story = commands()
+    story = commands(PAGE.read_text("utf-8"))
     assert len(story) == 11
     with running_server(tmp_path) as address:
         environment = {**os.environ, "SOLIDARITE_SERVER": address, "COLUMNS": "220", "XDG_STATE_HOME": str(tmp_path)}
