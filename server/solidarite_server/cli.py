@@ -67,7 +67,8 @@ def serve(
     store: Annotated[
         str | None, typer.Option("--store", metavar="URL", help="sqlite:///CHEMIN ou postgresql://….")
     ] = None,
-    workers: Annotated[int | None, typer.Option("--workers", help="Processus sur le même port.")] = None,
+    # Read as text: a wrong number is refused by the settings, in French like the others.
+    workers: Annotated[str | None, typer.Option("--workers", metavar="N", help="Processus sur le même port.")] = None,
     allow_plaintext: Annotated[
         bool | None,
         typer.Option("--allow-plaintext", help="Servir sans TLS au-delà de la machine, derrière un relais."),

@@ -37,7 +37,10 @@ def config(
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("réglage", "valeur", "origine", title="Réglages", title_justify="left", title_style="bold")
+    table = Table(title="Réglages", title_justify="left", title_style="bold")
+    table.add_column("réglage", no_wrap=True)
+    table.add_column("valeur", overflow="fold")
+    table.add_column("origine", no_wrap=True)
     if explain_all:
         table.add_column("à quoi il sert")
     for row in shown:

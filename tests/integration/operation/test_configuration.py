@@ -107,6 +107,11 @@ def test_config_without_explain_shows_only_what_was_set(tmp_path: Path, capsys: 
     assert "peut-être workers" in capsys.readouterr().err
 
 
+def test_a_wrong_option_is_refused_like_a_wrong_setting(capsys: pytest.CaptureFixture[str]):
+    assert main(["serve", "--workers", "mille"]) == 2
+    assert "--workers refusé : un nombre entier de 1 à 64." in capsys.readouterr().err
+
+
 def test_a_process_started_with_the_environment_of_settings_has_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
