@@ -101,7 +101,8 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Niveau du journal, en lignes JSON sur la sortie d'erreur."""
     log_calls: Literal["all", "errors", "none"] = "errors"
-    """Appels écrits dans le journal : tous, ceux qui ne finissent pas bien, ou aucun."""
+    """Appels écrits dans le journal : tous, ceux qui ne finissent pas bien (hors refus de surcharge et abandons, que
+    les métriques comptent), ou aucun."""
     otlp_endpoint: str = ""
     """Collecteur OpenTelemetry des traces (OTLP sur HTTP, `http://hôte:4318/v1/traces`), avec l'extra `otel`. Vide :
     aucune trace."""

@@ -115,6 +115,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                         rules.admission.enter(streaming=False)
                         try:
                             await rules.admission.turn()
+                            if context.time_remaining() == 0:
+                                # Its caller has left: the work would only delay those who still wait.
+                                raise TimeLimit("Le délai de l'appelant est passé avant que vienne son tour.")
                             return await inner(request, context)
                         finally:
                             rules.admission.leave(streaming=False)

@@ -13,6 +13,8 @@ import structlog
 from solidarite_server.rpc.errors import new_reference
 
 _log = structlog.get_logger("solidarite.calls")
+_COUNTED_ONLY = frozenset({grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.CANCELLED})
+"""Left to the metrics by `errors`: a flood of calls must not become a flood of lines."""
 _REQUEST_ID = "x-request-id"
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -87,7 +89,7 @@ class Observer:
             self._metrics.ended(call.method, code.name, seconds)
         if self._tracer is not None:
             self._tracer.ended(call, code.name)
-        if self._log_calls == "all" or (self._log_calls == "errors" and code is not grpc.StatusCode.OK):
+        if self._log_calls == "all" or (self._log_calls == "errors" and code not in _COUNTED_ONLY):
             _log.info(
                 "call",
                 request_id=call.request_id(),
