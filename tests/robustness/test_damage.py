@@ -83,6 +83,14 @@ def test_a_byte_changed_anywhere_never_gives_a_wrong_amount(tmp_path: Path):
     assert seen > 20  # the control: damage is there, and is seen
 
 
+def test_a_store_without_its_head_is_refused_when_it_is_opened(tmp_path: Path):
+    filled(tmp_path / "a.db")
+    with sqlite3.connect(tmp_path / "a.db") as raw:
+        raw.execute("DELETE FROM head")
+    raw.close()
+    assert answers(tmp_path / "a.db") is None
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("seed", seeds(10))
 def test_a_thousand_bytes_changed_never_give_a_wrong_amount(seed: int, tmp_path: Path):

@@ -33,9 +33,10 @@ class Persons:
 
     def adopt(self, session: Session) -> None:
         """Check that the keys are those of the store; while it is empty it takes their newest version. KeyFileError."""
-        ((version, fingerprint, commits),) = session.rows(
-            "SELECT pseudonym_version, pseudonym_fingerprint, commit_sequence FROM head"
-        )
+        heads = session.rows("SELECT pseudonym_version, pseudonym_fingerprint, commit_sequence FROM head")
+        if len(heads) != 1:
+            raise StoreUnavailable("Le magasin est endommagé : sa tête manque. Restaurez une copie.")
+        ((version, fingerprint, commits),) = heads
         if self._keys is None:
             return
         if not fingerprint:
