@@ -559,9 +559,7 @@ def compter_a_charge(
                 )
                 exclus[q] = moyennes[q] >= (avec - sans) * base - SLACK
         else:
-            exclus[q] = exclu_au_forfait(
-                foyer, persons, sums, q, conjoint, plus_jeune, declaration, k, first, base, droit, o
-            )
+            exclus[q] = exclu_au_forfait(foyer, persons, sums, q, conjoint, declaration, k, first, base, droit, o)
         if not exclus[q]:
             n += 1
         if not exclus[q] or o.enfant_exclu_ouvre_majoration:
@@ -570,7 +568,7 @@ def compter_a_charge(
 
 
 @rule
-def exclu_au_forfait(foyer, persons, sums, q, conjoint, benjamin, declaration, k, first, base, p, o):
+def exclu_au_forfait(foyer, persons, sums, q, conjoint, declaration, k, first, base, p, o):
     """Shortcut of OpenFisca for R262-3: 40 % of the base, 71.2 % for the only child who opens the majoration."""
     limite = p[P.OF_ENFANT_PART] * base
     candidats = 0
@@ -800,11 +798,21 @@ def professionnels(sums, r, k, mayotte, p, o):
 
 
 @rule
-def majeur(persons, conjoint, month, p):
-    """CSS L842-2 1°: an adult of 18 on the first day of a month."""
-    if annees_au_premier(persons[0], month) >= p[P.PPA_AGE]:
-        return True
-    return conjoint >= 0 and annees_au_premier(persons[conjoint], month) >= p[P.PPA_AGE]
+def un_membre_reside(persons, p, o):
+    """Shortcut of OpenFisca for L842-2 2°: any member fulfils the residence condition for all, children included."""
+    for r in range(persons.shape[0]):
+        if residence(persons[r], False, p, o):
+            return True
+    return False
+
+
+@rule
+def un_membre_majeur(persons, month, p):
+    """Shortcut of OpenFisca for L842-2 1°: any member of 18 on the first day of a month, children included."""
+    for r in range(persons.shape[0]):
+        if annees_au_premier(persons[r], month) >= p[P.PPA_AGE]:
+            return True
+    return False
 
 
 @rule
@@ -898,11 +906,11 @@ def ppa_exacte(foyer, persons, versees, sums, group, tables, o, exclus, moyennes
         )
         majoree = majoration(foyer, persons, conjoint, a_charge, benjamin, declaration, k, droit, o)
         sejour = residence(persons[0], majoree, droit, o) or (
-            o.residence_d_un_seul and conjoint >= 0 and residence(persons[conjoint], False, droit, o)
+            o.residence_d_un_seul and un_membre_reside(persons, droit, o)
         )
         # One condition for the quarter, read at its last month; month by month for OpenFisca.
         code = 0 if sejour or (o.age_ppa_par_mois and code == 0) else 1
-        ouvert = not o.age_ppa_par_mois or (sejour and majeur(persons, conjoint, declaration - 8 + k, droit))
+        ouvert = not o.age_ppa_par_mois or (sejour and un_membre_majeur(persons, declaration - 8 + k, droit))
         forfait = echelle(adultes, a_charge, mayotte, p) * base
         note(trace, S_MONTANT_FORFAITAIRE, k, -1, forfait / 3.0)
         if majoree:

@@ -90,7 +90,8 @@ class LegislationOptions:
     paje_exclusions: bool = True
     """PAJE base excluded in the month of birth and for isolated parents of a newborn (R262-11 2°)."""
     residence_d_un_seul: bool = False
-    """Both adults count as soon as one of them fulfils the residence condition."""
+    """Both adults count as soon as one of them fulfils the residence condition; for the prime, as soon as any member
+    does, children included."""
     conjoint_etudiant_compte: bool = False
     """A partner who is a student counts in the RSA scale."""
     grossesse_ouvre_droit: bool = True
@@ -107,7 +108,8 @@ class LegislationOptions:
     age_au_premier_du_mois: bool = False
     """Ages are read on the first day of each month; otherwise on the last (R262-4)."""
     age_ppa_par_mois: bool = False
-    """The age of 18 is checked in each reference month; otherwise in the month of right."""
+    """Any member of 18, children included, opens the prime, month by month; otherwise the adult at work, at the
+    examination (L842-2 1°)."""
     stagiaire_ouvre_rsa: bool = False
     """A trainee opens the RSA (L262-4 3° says no)."""
     jeune_actif_apres_dix_huit_ans: bool = False
