@@ -29,7 +29,7 @@ from solidarite_server.domain.foyer import (
 )
 from solidarite_server.domain.month import Month
 from solidarite_server.domain.nature import NatureRessource as N
-from solidarite_server.legislation import LegislationOptions
+from solidarite_server.legislation import LegislationOptions, load_legislation
 
 from tests import reference
 
@@ -422,3 +422,40 @@ def test_sick_pay_is_work_income_in_the_month_of_the_stoppage_and_the_next_two(s
     lines = [RessourceMois("demandeur", QUARTER[0], N.IJSS_MALADIE, 60_000)]
     # 0.5985 x 600 / 3 when it is work income, nothing opens the prime otherwise.
     assert due(lines, ill)[1] == (11_970 if work else 0)
+
+
+@pytest.mark.parametrize(("pension", "ppa"), [(31_913, 30_452), (31_914, 30_451), (31_915, 30_451)])
+def test_a_dependant_leaves_the_prime_with_resources_that_reach_the_increase_brought(pension: int, ppa: int):
+    # 0.5 x 638.28 = 319.14. Kept: 957.42 + 598.50 + 67.7256 - 1 319.13; left out: 638.28 + 598.50 + 67.7256 - 1 000.
+    lines = each_month(100_000) + each_month(pension, "enfant", N.RETRAITE)
+    assert due(lines, allocataire(), child())[1] == ppa
+
+
+def test_the_turnover_of_the_last_three_months_is_that_of_october_too():
+    # 1 000 of sales in October: 290 / 3 a month, under the other reading of D13 alone.
+    seller = allocataire(chiffre_affaires=(ChiffreAffaires(Month(2026, 10), RegimeNonSalarie.MICRO_VENTE, 100_000),))
+    assert by(LegislationOptions(), [], seller)[0] == 65_169
+    assert by(LegislationOptions(chiffre_affaires_recent=True), [], seller)[0] == 55_502
+
+
+def test_the_abatement_is_that_of_the_month_of_the_turnover():
+    # A reform of August 2026 keeps half of the sales: 290 of July, 500 of September, a third each month.
+    reform = load_legislation().overlaid({"non_salaries.abattement_vente": {date(2026, 8, 1): "0.5"}})
+    for month, rsa in ((QUARTER[0], 55_502), (QUARTER[1], 48_502), (QUARTER[2], 48_502)):
+        turnover = (ChiffreAffaires(month, RegimeNonSalarie.MICRO_VENTE, 100_000),)
+        foyer = Foyer("1", (allocataire(chiffre_affaires=turnover),))
+        assert engine.compute(foyer, [], RIGHT, legislation=reform).rsa_cents == rsa
+
+
+def test_the_composition_can_be_that_of_the_month_of_right():
+    # Example 13: 1.8 x 651.69 for the three months once the child is there.
+    family = (allocataire(), conjoint(), child(date(2026, 8, 20)))
+    assert by(LegislationOptions(), [], *family)[0] == 110_787
+    assert by(LegislationOptions(composition_mensuelle=False), [], *family)[0] == 117_304
+
+
+def test_the_exclusion_of_a_dependant_can_be_that_of_forty_per_cent():
+    # 300 reaches 40 % of 651.69 (260.68), not the half that the child brings. The shortcut looks at earlier months.
+    lines = [RessourceMois("enfant", Month(2026, month), N.RETRAITE, 30_000) for month in range(3, 12)]
+    assert by(LegislationOptions(), lines, allocataire(), child())[0] == 67_754
+    assert by(LegislationOptions(exclusion_exacte_a_charge=False), lines, allocataire(), child())[0] == 65_169

@@ -17,7 +17,9 @@ from solidarite_server.domain.month import Month
 
 FOLDER = Path(__file__).parent / "parameters"
 FIRST_REPLAY = date(2019, 1, 1)
-"""Every parameter has a value from this day on, without a gap."""
+"""First month of right that can be computed."""
+FIRST_VALUE = date(2018, 9, 1)
+"""Every parameter has a value from this day on, without a gap: the oldest reference month of the first month of right."""
 
 MONTH_OF_RIGHT, MONTH_OF_EARNINGS = "month_of_right", "month_of_earnings"
 _APPLIES = (MONTH_OF_RIGHT, MONTH_OF_EARNINGS)
@@ -152,8 +154,8 @@ def _parameter(path: str, file: Path) -> Parameter:
     dates = [value.since for value in values]
     if dates != sorted(dates):
         raise LegislationError(f"{file.name}: values are not in order of date")
-    if not values or dates[0] > FIRST_REPLAY:
-        raise LegislationError(f"{file.name}: no value on {FIRST_REPLAY}: a gap")
+    if not values or dates[0] > FIRST_VALUE:
+        raise LegislationError(f"{file.name}: no value on {FIRST_VALUE}: a gap")
     return Parameter(path, content["description"], content["unit"], tuple(values))
 
 
