@@ -19,7 +19,7 @@ FOLDER = Path(__file__).parent / "parameters"
 FIRST_REPLAY = date(2019, 1, 1)
 """First month of right that can be computed."""
 FIRST_VALUE = date(2018, 9, 1)
-"""Every parameter has a value from this day on, without a gap: the oldest reference month of the first month of right."""
+"""Every parameter has a value from this day on, without a gap: the oldest reference month that can be read."""
 
 MONTH_OF_RIGHT, MONTH_OF_EARNINGS = "month_of_right", "month_of_earnings"
 _APPLIES = (MONTH_OF_RIGHT, MONTH_OF_EARNINGS)
