@@ -28,7 +28,7 @@ from loadtests.report import Result, write
 from loadtests.served import CannotServe, Served, check_target, free_port, serving
 from loadtests.summary import PROGRESS
 from loadtests.verdict import judgements
-from loadtests.watch import Watch
+from loadtests.watch import Watch, disk_of
 
 _HERE = Path(__file__).parent
 _PACKAGES = ("locust", "gevent", "grpcio", "protobuf", "numpy")
@@ -118,6 +118,7 @@ def _measured(plan: Plan, settings: Settings, folder: Path) -> Result:
         flush=True,
     )
     with _service(plan, settings, folder) as served:
+        disk = disk_of(settings.data or folder)
         ceiling = _ceiling(settings, folder)
         measures, start, watch = _load(plan, settings, served, folder)
     return Result(
@@ -128,7 +129,7 @@ def _measured(plan: Plan, settings: Settings, folder: Path) -> Result:
         samples=watch.samples,
         queues=watch.queues,
         ceiling=ceiling,
-        facts=_facts(settings),
+        facts={**_facts(settings), "Disk": disk},
         command=settings.command,
     )
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
 import urllib.request
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
@@ -82,6 +84,23 @@ class Watch:
         values = dict(_VALUE.findall(text))
         calls, batches = (float(values.get(f"solidarite_{name}", 0)) for name in _QUEUES)
         self.queues.append(Queue(time.time(), calls, batches))
+
+
+def disk_of(folder: Path, times: int = 100) -> str:
+    """What a durable write costs there: an acknowledgement and a submission wait for at least one."""
+    file, taken = folder / "disk-probe", []
+    descriptor = os.open(file, os.O_CREAT | os.O_WRONLY)
+    try:
+        for _ in range(times):
+            start = time.perf_counter()
+            os.write(descriptor, bytes(8_192))
+            os.fsync(descriptor)
+            taken.append((time.perf_counter() - start) * 1000)
+    finally:
+        os.close(descriptor)
+        file.unlink()
+    taken.sort()
+    return f"fsync of 8 KiB: median {taken[times // 2]:.2f} ms, p99 {taken[times * 99 // 100 - 1]:.2f} ms"
 
 
 def _usage(root: int) -> dict[int, tuple[float, int]]:
