@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -28,6 +29,7 @@ from loadtests.verdict import (
 from loadtests.watch import Queue, Sample
 
 _WINDOW_SECONDS = 5
+_NUMBER = re.compile(r"[\d.,]+")
 _FEW_CALLS = 100
 _LATE_MS = 20.0
 _SHARE_OF_CEILING = 0.5
@@ -358,13 +360,14 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = list(rows)
     if not lines:
         return '<p class="none">Nothing.</p>'
-    top = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
+    kinds = [' class="number"' if _NUMBER.fullmatch(cell) else "" for cell in lines[0]]
+    top = "".join(f'<th scope="col"{kind}>{escape(cell)}</th>' for cell, kind in zip(head, kinds, strict=True))
     body = "".join("<tr>" + "".join(_cell(cell) for cell in row) + "</tr>" for row in lines)
     return f'<div class="wide"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _cell(text: str) -> str:
-    kind = {"MISSED": "missed", "met": "met"}.get(text, "number" if text[:1].isdigit() and len(text) < 16 else "")
+    kind = {"MISSED": "missed", "met": "met"}.get(text, "number" if _NUMBER.fullmatch(text) else "")
     return f'<td class="{kind}">{escape(text)}</td>' if kind else f"<td>{escape(text)}</td>"
 
 
@@ -502,7 +505,7 @@ p.missed { background: #fdedec; border-color: #b03a2e; color: #78281f; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; }
 th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid #d5dbdb; vertical-align: top; }
-th { background: #f4f6f6; font-weight: 600; } td.number { text-align: right; font-variant-numeric: tabular-nums;
+th { background: #f4f6f6; font-weight: 600; } td.number, th.number { text-align: right; font-variant-numeric: tabular-nums;
   white-space: nowrap; }
 td.met { color: #145a32; } td.missed { color: #922b21; font-weight: 700; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(26rem, 1fr)); gap: 1rem 1.5rem; }

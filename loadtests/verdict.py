@@ -40,8 +40,8 @@ def judgements(measures: Measures, plan: Plan) -> list[Judgement]:
     errors = failures(measures, seconds)
     calls = sum(measures.total(call, seconds).calls for call in measures.calls)
     detail = ", ".join(f"{reason} × {count}" for reason, count in errors.most_common(4))
-    found.append(Judgement("Errors", "0", detail or "0", calls, not errors))
-    found.append(Judgement("Calls made", "1 or more", str(calls), calls, calls > 0))
+    found.append(Judgement("Errors", "none", detail or "none", calls, not errors))
+    found.append(Judgement("Calls made", "at least one", f"{calls:,} calls", calls, calls > 0))
     if plan.recomputed_per_second:
         foyers = measures.count(RECOMPUTED, range(int(plan.duration_seconds) + 1))
         rate = foyers / plan.duration_seconds
