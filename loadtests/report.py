@@ -505,7 +505,8 @@ p.missed { background: #fdedec; border-color: #b03a2e; color: #78281f; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; }
 th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid #d5dbdb; vertical-align: top; }
-th { background: #f4f6f6; font-weight: 600; } td.number, th.number { text-align: right; font-variant-numeric: tabular-nums;
+th { background: #f4f6f6; font-weight: 600; }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums;
   white-space: nowrap; }
 td.met { color: #145a32; } td.missed { color: #922b21; font-weight: 700; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(26rem, 1fr)); gap: 1rem 1.5rem; }
