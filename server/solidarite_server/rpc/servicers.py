@@ -201,7 +201,7 @@ class FoyerServicer(foyer_pb2_grpc.FoyerServiceServicer):
         self, request: foyer_pb2.UpsertFoyerRequest, context: Context
     ) -> foyer_pb2.UpsertFoyerResponse:
         foyer = convert.foyer(request.foyer, "foyer", self._services.pseudonyms.nir)
-        changed, sequence = self._services.foyers.upsert([foyer])
+        changed, sequence = await asyncio.to_thread(self._services.foyers.upsert, [foyer])
         return foyer_pb2.UpsertFoyerResponse(changed=changed[0], freshness_token=token(sequence))
 
     async def StreamFoyers(  # noqa: N802
@@ -267,7 +267,8 @@ class DeclarationServicer(declaration_pb2_grpc.DeclarationServiceServicer):
     async def AmendDeclaration(  # noqa: N802
         self, request: declaration_pb2.AmendDeclarationRequest, context: Context
     ) -> declaration_pb2.AmendDeclarationResponse:
-        view = self._services.declarations.amend(
+        view = await asyncio.to_thread(
+            self._services.declarations.amend,
             request.numero_allocataire,
             convert.declaration_month(request.mois_declaration, "mois_declaration"),
             etag=request.etag,
@@ -279,7 +280,8 @@ class DeclarationServicer(declaration_pb2_grpc.DeclarationServiceServicer):
     async def SubmitDeclaration(  # noqa: N802
         self, request: declaration_pb2.SubmitDeclarationRequest, context: Context
     ) -> declaration_pb2.SubmitDeclarationResponse:
-        view = self._services.declarations.submit(
+        view = await asyncio.to_thread(
+            self._services.declarations.submit,
             request.numero_allocataire,
             convert.declaration_month(request.mois_declaration, "mois_declaration"),
             etag=request.etag,
@@ -291,7 +293,8 @@ class DeclarationServicer(declaration_pb2_grpc.DeclarationServiceServicer):
     async def DecideRectification(  # noqa: N802
         self, request: declaration_pb2.DecideRectificationRequest, context: Context
     ) -> declaration_pb2.DecideRectificationResponse:
-        view = self._services.declarations.decide(
+        view = await asyncio.to_thread(
+            self._services.declarations.decide,
             request.numero_allocataire,
             convert.declaration_month(request.mois_declaration, "mois_declaration"),
             etag=request.etag,
@@ -306,7 +309,8 @@ class DeclarationServicer(declaration_pb2_grpc.DeclarationServiceServicer):
     async def ReviseDeclaration(  # noqa: N802
         self, request: declaration_pb2.ReviseDeclarationRequest, context: Context
     ) -> declaration_pb2.ReviseDeclarationResponse:
-        view = self._services.declarations.revise(
+        view = await asyncio.to_thread(
+            self._services.declarations.revise,
             request.numero_allocataire,
             convert.declaration_month(request.mois_declaration, "mois_declaration"),
             etag=request.etag,
