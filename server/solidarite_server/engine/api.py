@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,6 @@ from solidarite_server.domain.foyer import Foyer, RessourceMois
 from solidarite_server.domain.month import Month
 from solidarite_server.engine import rules
 from solidarite_server.engine.columns import (
-    F_PLUSIEURS,
     FOYER_DTYPE,
     GROUP_DTYPE,
     LINE_DTYPE,
@@ -26,8 +26,8 @@ from solidarite_server.engine.columns import (
     columns_from,
     ordered,
 )
-from solidarite_server.engine.compiled import is_law, reading
-from solidarite_server.engine.parameters import CRDS, SANCTION_PLAFOND, resolve, table
+from solidarite_server.engine.compiled import SOURCES, is_law, reading
+from solidarite_server.engine.parameters import resolve, table
 from solidarite_server.engine.steps import ELIGIBLE_CODES, MOTIFS, S_ARRONDI, S_DEBUT_PPA, S_DEBUT_RSA, STEPS
 from solidarite_server.legislation import Legislation, LegislationOptions, load_legislation
 
@@ -133,7 +133,7 @@ def compute_columns(
 ) -> EntitlementColumns:
     """Compute every household of the columns; the answer does not depend on how they are cut into blocks."""
     options = options or LegislationOptions()
-    return _rounded(columns, _run(columns, options, legislation or load_legislation(), None), options, legislation)
+    return _run(columns, options, legislation or load_legislation(), None)
 
 
 def compute_many(
@@ -178,8 +178,7 @@ def explain(
     case = Case(foyer, ressources, mois_droit, mois_declaration or mois_droit)
     columns = columns_from([case], options)
     trace = np.zeros((_TRACE_ROWS, 4))
-    out = _run(columns, options, legislation, trace)
-    entitlement = _rounded(columns, out, options, legislation).entitlement(0, mois_droit)
+    entitlement = _run(columns, options, legislation, trace).entitlement(0, mois_droit)
     names = [membre.personne for membre in ordered(foyer)]
     rows = trace[1 : int(trace[0, 0]) + 1]
     split = int(np.flatnonzero(rows[:, 0] == S_DEBUT_PPA)[0])
@@ -206,66 +205,61 @@ def warm_up() -> None:
 
 def _run(
     columns: FoyerColumns, options: LegislationOptions, legislation: Legislation, trace: npt.NDArray[np.float64] | None
-) -> npt.NDArray[np.float64]:
-    rsa_tables, ppa_tables = [], []
-    for group in columns.groups:
-        droit = Month.from_index(int(group["droit"]))
-        first = Month.from_index(int(group["declaration"]) - (WINDOW - 1))
-        rsa_tables.append(table(legislation, droit, first + int(group["rsa_first"]), options, rsa=True))
-        ppa_tables.append(table(legislation, droit, first + int(group["ppa_first"]), options, rsa=False))
+) -> EntitlementColumns:
     law = is_law(options)
-    if trace is None and not law:
-        trace = np.zeros((1, 4))
     if columns.narrow and not law:
         raise ValueError("these columns hold what the law reads: lay the households out for the options asked")
+    tables = [_tables(legislation, options, *group) for group in columns.groups.tolist()]
     widest = max(1, int(columns.foyers["persons"].max(initial=0)))
-    out = np.zeros((len(columns), 4))
-    if len(columns.groups):
-        calculer: Any = rules.calculer  # untyped: numba infers its types
-        calculer(
-            columns.foyers,
-            columns.persons,
-            columns.lines,
-            columns.groups,
-            np.array([months[:, 3] for months in rsa_tables]),
-            np.array([months.T for months in ppa_tables]),
-            reading(options, fixed=trace is None),
-            np.empty((widest, WINDOW, rules.SUMS)),
-            np.empty((WINDOW, rules.PRESTATIONS)),
-            np.zeros((3, widest), dtype=np.bool_),
-            np.zeros(widest),
-            out,
-            trace,
-        )
-    return out
-
-
-def _rounded(
-    columns: FoyerColumns,
-    out: npt.NDArray[np.float64],
-    options: LegislationOptions,
-    legislation: Legislation | None,
-) -> EntitlementColumns:
-    legislation = legislation or load_legislation()
-    crds = np.zeros(len(columns.groups))
-    plafond = np.zeros(len(columns.groups))
-    for row, group in enumerate(columns.groups):
-        droit = Month.from_index(int(group["droit"]))
-        values = table(legislation, droit, droit, options, rsa=True)
-        crds[row], plafond[row] = values[CRDS, 3], values[SANCTION_PLAFOND, 3]
-    groups = columns.foyers["group"]
-    rsa, ppa = _cents(out[:, 0]), _cents(out[:, 2])
-    rate = columns.foyers["sanction"].astype(np.float64) * options.sanctions
-    rate = np.where(columns.foyers["flags"] & F_PLUSIEURS, np.minimum(rate, plafond[groups]), rate)
-    net = _cents(out[:, 2] * (1 - crds[groups])) if options.crds else ppa
+    out = np.zeros((len(columns), 6), np.int64)
+    inputs = (
+        columns.foyers,
+        columns.persons,
+        columns.lines,
+        columns.groups,
+        np.concatenate([rsa for rsa, _ in tables]) if tables else np.zeros((0, 1)),
+        np.concatenate([ppa for _, ppa in tables]) if tables else np.zeros((0, 4, 1)),
+    )
+    scratch = (
+        np.empty((widest, WINDOW, rules.SUMS)),
+        np.empty((WINDOW, rules.PRESTATIONS)),
+        np.zeros((3, widest), np.bool_),
+        np.zeros(widest),
+    )
+    # Untyped: numba infers the types of the rules.
+    calculer_loi: Any = rules.calculer_loi
+    calculer_lecture: Any = rules.calculer_lecture
+    if law and trace is None:
+        calculer_loi(SOURCES, *inputs, *scratch, out)
+    else:
+        steps = np.zeros((1, 4)) if trace is None else trace
+        calculer_lecture(*inputs, reading(options, fixed=False), *scratch, out, steps)
+    rights = out.T
     return EntitlementColumns(
-        rsa, _cents(rsa * (100 - rate) / 100), ppa, net, out[:, 1].astype(np.int64), out[:, 3].astype(np.int64)
+        rights[rules.R_RSA],
+        rights[rules.R_RSA_VERSE],
+        rights[rules.R_PPA],
+        rights[rules.R_PPA_NETTE],
+        rights[rules.R_RSA_CODE],
+        rights[rules.R_PPA_CODE],
     )
 
 
-def _cents(exact: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    # Amounts are never negative here: floor of x + ½ is half up. The slack is that of the rules.
-    return np.floor(exact + (0.5 + rules.SLACK)).astype(np.int64)
+@lru_cache(maxsize=1024)
+def _tables(
+    legislation: Legislation,
+    options: LegislationOptions,
+    droit: int,
+    declaration: int,
+    rsa_first: int,
+    ppa_first: int,
+    dons: int,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Parameters of a group: [1, parameter] of the month of right; [1, month, parameter] of the reference months."""
+    mois, first = Month.from_index(droit), Month.from_index(declaration - (WINDOW - 1))
+    rsa = table(legislation, mois, first + rsa_first, options, rsa=True)
+    ppa = table(legislation, mois, first + ppa_first, options, rsa=False)
+    return rsa[:, 3][np.newaxis].copy(), ppa.T[np.newaxis].copy()
 
 
 @dataclass(frozen=True, slots=True)

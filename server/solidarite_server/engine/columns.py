@@ -281,11 +281,16 @@ def _logement_of(foyer: Foyer, month: Month) -> Logement | None:
     return max(held, key=lambda entry: entry.debut) if held else None
 
 
+_PLEINS = (StatutLogement.PROPRIETAIRE, StatutLogement.HEBERGE_GRATUIT)
+
+
 def _logement_plein(foyer: Foyer, window: _Window) -> int:
+    if len(foyer.logements) == 1 and foyer.logements[0].debut <= window.months[0]:
+        return _ALL if foyer.logements[0].statut in _PLEINS else 0
     full = 0
     for k, month in enumerate(window.months):
         held = _logement_of(foyer, month)
-        if held is not None and held.statut in (StatutLogement.PROPRIETAIRE, StatutLogement.HEBERGE_GRATUIT):
+        if held is not None and held.statut in _PLEINS:
             full |= 1 << k
     return full
 
@@ -361,16 +366,15 @@ def _lines(
     foyer: Foyer, membres: Sequence[Membre], ressources: Sequence[RessourceMois], window: _Window, read: range
 ) -> list[tuple[int, int, int, int]]:
     """Rows of LINE_DTYPE, sums by (person, category, month), in that order; of the months in `read` alone."""
-    first = window.first
     sums: dict[tuple[int, int, int], int] = defaultdict(int)
     places = {membre.personne: place for place, membre in enumerate(membres)}
+    read_places = {window.months[k]: k for k in read}
     for entry in (*ressources, *foyer.ressources_connues):
-        k = entry.mois.index - first
-        if k in read:
+        k = read_places.get(entry.mois)
+        if k is not None:
             sums[places[entry.personne], entry.nature, k] += entry.montant_cents
     uncounted = any(entry.personnes_non_comptees for entry in foyer.logements)
-    for k in read:
-        month = window.months[k]
+    for month, k in read_places.items():
         if month in foyer.aide_logement:
             sums[-1, AIDE_LOGEMENT, k] += foyer.aide_logement[month]
         benefits = foyer.prestations.get(month)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields
-from functools import partial
+from functools import lru_cache, partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,6 +36,7 @@ _LAW = LegislationOptions.law()
 _RECORD = np.dtype([*((name, "?") for name in SWITCHES), (f"sources_{_STAMP}", "?")])
 
 
+@lru_cache(maxsize=256)
 def is_law(options: LegislationOptions) -> bool:
     """Whether the rules read these options as the law: the reading that is compiled apart, on narrow columns."""
     return all(getattr(options, name) == getattr(_LAW, name) for name in SWITCHES)

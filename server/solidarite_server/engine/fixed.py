@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from numba import types
+from numba.core.imputils import lower_constant
 from numba.core.typing.templates import AttributeTemplate
 from numba.extending import (
     NativeValue,
@@ -40,6 +41,11 @@ def _typeof(reading: Fixed, context: object) -> FixedType:
 
 
 register_model(FixedType)(models.OpaqueModel)
+
+
+@lower_constant(FixedType)
+def _global(context: Any, builder: object, typ: FixedType, value: object) -> object:
+    return context.get_dummy_value()
 
 
 @unbox(FixedType)

@@ -24,6 +24,7 @@ from solidarite_server.engine.columns import (
     EPARGNE,
     F_MAYOTTE,
     F_OPTION_CA,
+    F_PLUSIEURS,
     F_TRANSITION,
     LIVRET_A,
     NON_COMPTEES,
@@ -44,7 +45,7 @@ from solidarite_server.engine.columns import (
     TERRAIN,
     WINDOW,
 )
-from solidarite_server.engine.compiled import entry, rule
+from solidarite_server.engine.compiled import entry, reading, rule
 from solidarite_server.engine.natures import (
     AAH,
     AUCUN,
@@ -79,6 +80,7 @@ from solidarite_server.engine.steps import (
     S_RESSOURCES_REPUTEES,
     S_SEUIL,
 )
+from solidarite_server.legislation import LegislationOptions
 
 # Sums by person and month, rows of the scratch array.
 (
@@ -94,6 +96,9 @@ SUMS = 7
 FAMILIALES = NON_COMPTEES + 1
 """Column of the number of family benefits of a month, beside those of the household's lines."""
 PRESTATIONS = FAMILIALES - AF + 1
+
+R_RSA, R_RSA_VERSE, R_PPA, R_PPA_NETTE, R_RSA_CODE, R_PPA_CODE = range(6)
+"""Columns of the rights."""
 
 COMPTEE, AU_DELA, IGNOREE = range(3)
 SALAIRE, NON_SALARIE, MICRO_ENTREPRISE = 1, 50, 51
@@ -1000,22 +1005,50 @@ def majoree_activite(foyer, persons, sums, group, conjoint, majoree, exclus, moy
     return majoration(foyer, persons, conjoint, a_charge, benjamin, declaration, 8, droit, o)
 
 
-@entry
+@rule
+def rsa_suspendu(rsa, foyer, p, o):
+    """CASF L262-37, décret 2025-478: what is paid of the RSA, in whole cents, once a share is suspended."""
+    taux = float(foyer["sanction"]) if o.sanctions else 0.0
+    if int(foyer["flags"]) & F_PLUSIEURS:
+        taux = min(taux, p[P.SANCTION_PLAFOND])
+    return arrondi(rsa * (100.0 - taux) / 100.0)
+
+
+@rule
 def calculer(foyers, all_persons, lines, groups, rsa_p, ppa_p, o, sums, versees, exclus, moyennes, out, trace):
-    """Compute every household: rows of `out` are exact RSA, code, exact PPA, code, in cents."""
+    """Compute every household: rows of `out` are as the R_… say, in whole cents."""
     for i in range(foyers.shape[0]):
         foyer = foyers[i]
         persons = all_persons[foyer["person"] : foyer["person"] + foyer["persons"]]
         g = foyer["group"]
-        group = groups[g]
+        group, p = groups[g], rsa_p[g]
         mayotte = int(foyer["flags"]) & F_MAYOTTE != 0 and o.mayotte
-        base = base_du_foyer(rsa_p[g, P.RSA_BASE], mayotte, rsa_p[g])
-        ranger_lignes(sums, versees, foyer, persons, lines, group, base, ppa_p[g], o)
+        ranger_lignes(
+            sums, versees, foyer, persons, lines, group, base_du_foyer(p[P.RSA_BASE], mayotte, p), ppa_p[g], o
+        )
         note(trace, S_DEBUT_RSA, -1, -1, 0.0)
-        rsa, code = rsa_exact(foyer, persons, versees, sums, group, rsa_p[g], o, exclus, moyennes, trace)
-        out[i, 0], out[i, 1] = rsa, code
+        rsa, code = rsa_exact(foyer, persons, versees, sums, group, p, o, exclus, moyennes, trace)
         note(trace, S_ARRONDI, -1, -1, arrondi(rsa) - rsa)
+        out[i, R_RSA], out[i, R_RSA_CODE] = int(arrondi(rsa)), code
+        out[i, R_RSA_VERSE] = int(rsa_suspendu(arrondi(rsa), foyer, p, o))
         note(trace, S_DEBUT_PPA, -1, -1, 0.0)
         ppa, code = ppa_exacte(foyer, persons, versees, sums, group, ppa_p[g], o, exclus, moyennes, trace)
-        out[i, 2], out[i, 3] = ppa, code
         note(trace, S_ARRONDI, -1, -1, arrondi(ppa) - ppa)
+        out[i, R_PPA], out[i, R_PPA_CODE] = int(arrondi(ppa)), code
+        # D12: the CRDS bears on the amount before rounding.
+        out[i, R_PPA_NETTE] = int(arrondi(ppa * (1.0 - p[P.CRDS]))) if o.crds else int(arrondi(ppa))
+
+
+LOI = reading(LegislationOptions.law(), fixed=True)
+
+
+@entry
+def calculer_loi(sources, foyers, persons, lines, groups, rsa_p, ppa_p, sums, versees, exclus, moyennes, out):
+    """Compute every household as the law reads, without steps."""
+    calculer(foyers, persons, lines, groups, rsa_p, ppa_p, LOI, sums, versees, exclus, moyennes, out, None)
+
+
+@entry
+def calculer_lecture(foyers, persons, lines, groups, rsa_p, ppa_p, o, sums, versees, exclus, moyennes, out, trace):
+    """Compute every household in any reading of the law, and leave the steps in a trace of several rows."""
+    calculer(foyers, persons, lines, groups, rsa_p, ppa_p, o, sums, versees, exclus, moyennes, out, trace)
