@@ -1007,7 +1007,7 @@ def majoree_activite(foyer, persons, sums, group, conjoint, majoree, exclus, moy
 
 @rule
 def rsa_suspendu(rsa, foyer, p, o):
-    """CASF L262-37, décret 2025-478: what is paid of the RSA, in whole cents, once a share is suspended."""
+    """Décret 2025-478: what is paid of the RSA, in whole cents, once a share is suspended."""
     taux = float(foyer["sanction"]) if o.sanctions else 0.0
     if int(foyer["flags"]) & F_PLUSIEURS:
         taux = min(taux, p[P.SANCTION_PLAFOND])

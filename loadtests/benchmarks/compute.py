@@ -1,0 +1,70 @@
+"""Speed of `solidarite compute` on files: JSON Lines, Arrow and Parquet, from reading to writing.
+
+    python -m loadtests.benchmarks.compute [--cases 100000]
+
+Writes the oracle's cases, repeated, to a temporary directory; runs the command as a user would, start of Python
+included; prints one JSON object a line. `cat` reads the same file: what the disk and the memory allow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from loadtests.benchmarks.engine import CASES, report
+
+_COMMAND = [sys.executable, "-c", "from solidarite_client.cli import main; raise SystemExit(main())"]
+
+
+def timed(*arguments: str) -> tuple[float, float]:
+    """Elapsed and processor seconds of a command that must succeed."""
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    subprocess.run([*_COMMAND, *arguments], check=True)  # noqa: S603
+    elapsed, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return elapsed, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", type=int, default=100_000)
+    count: int = parser.parse_args().cases
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "cases.jsonl"
+        lines = gzip.decompress(CASES.read_bytes()).splitlines(keepends=True)
+        with source.open("wb") as file:
+            for number in range(count):
+                file.write(lines[number % len(lines)])
+        first = Path(folder) / "first.jsonl"
+        first.write_bytes(b"".join(lines[:10]))
+        timed("compute", "--input", str(first), "--output", str(first.with_suffix(".out")))
+        start, size = time.perf_counter(), 0
+        with source.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                size += len(chunk)
+        report(case="read_bytes", cases_per_s=round(count / (time.perf_counter() - start)), bytes_a_case=size // count)
+        for suffix in ("jsonl", "arrow", "parquet"):
+            given = source.with_suffix(f".{suffix}")
+            if suffix != "jsonl":
+                elapsed, cpu = timed("cases", "convert", "--input", str(source), "--output", str(given))
+                report(case=f"convert_to_{suffix}", cases_per_s=round(count / elapsed))
+            elapsed, cpu = timed("compute", "--input", str(given), "--output", str(Path(folder) / f"out.{suffix}"))
+            report(
+                case=f"compute_{suffix}",
+                cases_per_s=round(count / elapsed),
+                seconds=round(elapsed, 2),
+                cases_per_cpu_s=round(count / cpu),
+                bytes_a_case=given.stat().st_size // count,
+            )
+        elapsed, _ = timed("compute", "--input", str(first), "--output", str(first.with_suffix(".out")))
+        report(case="compute_10_cases", seconds=round(elapsed, 2))
+        report(case="peak", largest_process_mib=resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)
+
+
+if __name__ == "__main__":
+    main()
