@@ -22,7 +22,7 @@ from solidarite_server.rpc import convert, convert_declarations, convert_records
 from solidarite_server.services.pseudonym import HmacPseudonymizer
 
 from tests.robustness.bodies import LONG_WORK, METHODS, extremes, mutated, new, plausible, with_unknown_field
-from tests.robustness.servers import Served, running
+from tests.robustness.served import Served, running
 from tests.robustness.test_limits import details, reason
 
 C = grpc.StatusCode

@@ -17,7 +17,7 @@ from grpc_status import rpc_status
 from solidarite.v1 import common_pb2, declaration_pb2, entitlement_pb2, foyer_pb2, resource_record_pb2
 
 from tests.robustness.peers import ENHANCE_YOUR_CALM, REFUSED_STREAM, WATCH, Peer, bomb, peer
-from tests.robustness.servers import Served, running
+from tests.robustness.served import Served, running
 
 PREFILL = "/solidarite.v1.DeclarationService/PrefillDeclaration"
 COMPUTE = "/solidarite.v1.EntitlementService/ComputeEntitlements"

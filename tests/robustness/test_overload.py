@@ -27,7 +27,7 @@ from solidarite_server.services.ingest import IngestService
 from solidarite_server.storage import open_store
 
 from tests.robustness.ledger import Ledger, Source, held_by
-from tests.robustness.servers import running
+from tests.robustness.served import running
 from tests.robustness.test_limits import COMPUTE, RECORDS, compute, details, reason
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING

@@ -14,7 +14,7 @@ from solidarite_server.settings import CONFIG_VARIABLE
 
 from tests.integration.operation.test_tls import Files
 from tests.robustness.ledger import Ledger, Source, held_by
-from tests.robustness.servers import running
+from tests.robustness.served import running
 
 
 @pytest.fixture(autouse=True)

@@ -28,7 +28,7 @@ from solidarite_server.rpc.tracing import OtelTracer
 from solidarite_server.settings import Settings
 
 from tests.robustness.ledger import Ledger, Source
-from tests.robustness.servers import Served, running
+from tests.robustness.served import Served, running
 from tests.robustness.test_limits import COMPUTE, compute, reason
 
 DEPLOYMENT = Path(__file__).parents[3] / "docs" / "deploiement"
