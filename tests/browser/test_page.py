@@ -209,6 +209,26 @@ def test_a_declaration_that_changed_elsewhere_is_read_again_before_anything_is_k
     expect(july).to_contain_text("rectifié")
 
 
+def test_a_correction_that_no_notice_told_is_shown_before_anything_is_kept(visit: Visit, own: Served):
+    page = visit(own)
+    page.route("**/WatchDeclaration", lambda route: route.abort())
+    open_household(page, AMINA)
+    own.service.send(*LATE_FILES)
+    page.get_by_role("button", name="Tout confirmer").click()
+    expect(page.locator("#valider").get_by_role("alert")).to_contain_text("La déclaration a changé depuis sa lecture")
+    expect(page.locator("#corrections li")).to_have_count(2)
+    september = cell(page, "Amina/2026-09/SALAIRE")
+    expect(september).to_contain_text("1\u202f161,26")
+    expect(september).to_contain_text("prérempli")
+    page.locator("#corrections").get_by_role("button", name="Voir cette ligne").nth(1).click()
+    expect(september).to_be_focused()
+    page.get_by_role("button", name="J'ai vu").click()
+    expect(page.locator("#corrections")).to_have_count(0)
+    expect(page.locator("#titre")).to_be_focused()
+    page.get_by_role("button", name="Tout confirmer").click()
+    expect(september).to_contain_text("confirmé")
+
+
 def test_the_rights_are_computed_as_one_types_and_drawn(visit: Visit, shared: Served):
     page = visit(shared)
     open_household(page, ZOE)

@@ -53,7 +53,11 @@ function notices(session: Session, reveal: (lineId: string) => void): HTMLElemen
         ),
       ),
       h("p", {}, "La déclaration affichée et l'estimation des droits en tiennent déjà compte."),
-      h("button", { type: "button", onclick: () => session.dismissNotices() }, "J'ai vu"),
+      h(
+        "button",
+        { type: "button", onclick: () => (session.dismissNotices(), document.getElementById("titre")?.focus()) },
+        "J'ai vu",
+      ),
     )
   );
 }

@@ -9,7 +9,6 @@ import {
   type Foyer,
   formatEuros,
   type GetEntitlementsResponse,
-  type LineChange,
   type Month,
   monthLabel,
   type Solidarite,
@@ -78,10 +77,15 @@ export class Session extends EventTarget {
     await this.refresh();
   }
 
-  /** Read again and tell the page. */
+  /** Read again and tell the page; corrections of payers are told apart. */
   async refresh(): Promise<void> {
+    const before = this.declaration;
     await this.read();
+    const found = corrections(before, this.declaration);
+    this.notices = [...this.notices, ...found];
+    for (const { lineId } of found) this.corrected.add(lineId);
     this.dispatchEvent(new Event("change"));
+    if (found.length > 0) this.dispatchEvent(new Event("corrected"));
   }
 
   dismissNotices(): void {
@@ -110,11 +114,8 @@ export class Session extends EventTarget {
   private async watch(): Promise<void> {
     try {
       for await (const notice of watchDeclaration(this.solidarite, this.name, this.stopped.signal)) {
-        if (notice.etag === this.declaration.etag) continue;
-        this.notices = [...this.notices, ...notice.changes.map(noticeOf)];
-        for (const change of notice.changes) this.corrected.add(lineOf(change).lineId);
-        await this.refresh();
-        if (notice.changes.length > 0) this.dispatchEvent(new Event("corrected"));
+        // Compared with what is shown rather than told by the notice: what came during a cut is seen too.
+        if (notice.etag !== this.declaration.etag) await this.refresh();
       }
     } catch (thrown) {
       // The page goes on without live notices: the next change is refused if something else changed (ETAG_STALE).
@@ -123,15 +124,18 @@ export class Session extends EventTarget {
   }
 }
 
-function lineOf(change: LineChange): DeclarationLine {
-  return (change.after ?? change.before)!;
+/** Lines whose amount from payers is not what it was. */
+function corrections(before: Declaration, after: Declaration): Notice[] {
+  const old = new Map(before.lines.map((line) => [line.lineId, line]));
+  const now = new Map(after.lines.map((line) => [line.lineId, line]));
+  return [...new Set([...old.keys(), ...now.keys()])].flatMap((lineId) => {
+    const was = old.get(lineId)?.montantPrerempliCents ?? 0n;
+    const is = now.get(lineId)?.montantPrerempliCents ?? 0n;
+    return was === is ? [] : [{ lineId, text: noticeText((now.get(lineId) ?? old.get(lineId))!, was, is) }];
+  });
 }
 
-function noticeOf(change: LineChange): Notice {
-  const line = lineOf(change);
-  const amounts = [change.before, change.after].map((one) => formatEuros(one?.montantPrerempliCents ?? 0n));
-  return {
-    lineId: line.lineId,
-    text: `${line.personne}, ${line.labelFr.toLowerCase()} de ${monthLabel(line.mois!)} : ${amounts.join(" → ")}`,
-  };
+function noticeText(line: DeclarationLine, was: bigint, is: bigint): string {
+  const where = `${line.personne}, ${line.labelFr.toLowerCase()} de ${monthLabel(line.mois!)}`;
+  return `${where} : ${formatEuros(was)} → ${formatEuros(is)}`;
 }
