@@ -34,14 +34,20 @@ def main(arguments: list[str]) -> int:
 
 def _run(asked: argparse.Namespace) -> int:
     from loadtests.run import Settings, run
+    from loadtests.served import held_in
 
     shape = shape_named(asked.shape)
     if asked.target and (asked.store or asked.workers or asked.data):
         raise ValueError("--target is a service that runs already: --store, --workers and --data are for one of ours")
     draft = Plan(shape, asked.scale, asked.speed_up, asked.duration, 1, 1, 0)
-    foyers = asked.foyers or foyers_for(asked.scale, draft.expected("declarations"))
+    kept = held_in(asked.data) if asked.data else None
+    if kept is not None and not asked.foyers and not asked.persons:
+        foyers, persons = kept.foyers, kept.persons
+    else:
+        foyers = asked.foyers or foyers_for(asked.scale, draft.expected("declarations"))
+        persons = _persons(asked.persons, foyers)
     plan = Plan(
-        shape, asked.scale, asked.speed_up, asked.duration, foyers, _persons(asked.persons, foyers),
+        shape, asked.scale, asked.speed_up, asked.duration, foyers, persons,
         random.SystemRandom().randrange(2**31) if asked.seed is None else asked.seed, asked.connections,
     )  # fmt: skip
     return run(

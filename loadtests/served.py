@@ -17,6 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from loadtests.fill import Progress, fill_store
 
+_NOTE = "loadtests.json"
 _SERVE = "import sys; from solidarite_client.cli import main; sys.exit(main(sys.argv[1:]))"
 
 
@@ -57,7 +58,7 @@ def serving(
     url = database[0] if database else f"sqlite:///{kept / 'loadtests.db'}"
     key = kept / "loadtests.key"
     os.environ["SOLIDARITE_PSEUDONYM_KEY_FILE"] = str(key)
-    _fill_once(kept / "loadtests.json", Filled(store, foyers, persons), url, key, progress)
+    _fill_once(kept, Filled(store, foyers, persons), url, key, progress)
     metrics = f"127.0.0.1:{free_port()}"
     environment = {
         **os.environ,
@@ -105,17 +106,23 @@ def check_target(address: str) -> None:
             ) from None
 
 
-def _fill_once(note: Path, wanted: Filled, url: str, key: Path, progress: Progress) -> None:
-    if note.exists():
-        held = Filled(**json.loads(note.read_text(encoding="utf-8")))
+def held_in(kept: Path) -> Filled | None:
+    """What a kept folder holds; None before it was filled."""
+    note = kept / _NOTE
+    return Filled(**json.loads(note.read_text(encoding="utf-8"))) if note.exists() else None
+
+
+def _fill_once(kept: Path, wanted: Filled, url: str, key: Path, progress: Progress) -> None:
+    held = held_in(kept)
+    if held is not None:
         if held != wanted:
             raise CannotServe(
-                f"{note.parent} holds {held.foyers} foyers and {held.persons} persons ({held.store}): "
+                f"{kept} holds {held.foyers} foyers and {held.persons} persons ({held.store}): "
                 f"ask for the same, or for another folder"
             )
         return
     fill_store(url, key, wanted.foyers, wanted.persons, progress)
-    note.write_text(json.dumps(asdict(wanted)), encoding="utf-8")
+    (kept / _NOTE).write_text(json.dumps(asdict(wanted)), encoding="utf-8")
 
 
 def _database(folder: Path, kept: Path) -> tuple[str, int | None]:
