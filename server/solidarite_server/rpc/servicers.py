@@ -208,7 +208,7 @@ class FoyerServicer(foyer_pb2_grpc.FoyerServiceServicer):
         self, requests: AsyncIterator[foyer_pb2.StreamFoyersRequest], context: Context
     ) -> AsyncIterator[foyer_pb2.StreamFoyersResponse]:
         async for request in requests:
-            yield self._upsert_batch(request)
+            yield await asyncio.to_thread(self._upsert_batch, request)
 
     def _upsert_batch(self, request: foyer_pb2.StreamFoyersRequest) -> foyer_pb2.StreamFoyersResponse:
         if len(request.foyers) > _FOYERS_A_BATCH:
@@ -371,7 +371,8 @@ class EntitlementServicer(entitlement_pb2_grpc.EntitlementServiceServicer):
         self, requests: AsyncIterator[entitlement_pb2.StreamEntitlementsRequest], context: Context
     ) -> AsyncIterator[entitlement_pb2.StreamEntitlementsResponse]:
         async for request in requests:
-            yield self._compute_batch(request)
+            # A batch takes tens of milliseconds: beside the loop, other calls go on.
+            yield await asyncio.to_thread(self._compute_batch, request)
 
     def _compute_batch(
         self, request: entitlement_pb2.StreamEntitlementsRequest
