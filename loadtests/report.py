@@ -187,7 +187,10 @@ def flow_rows(result: Result) -> list[dict[str, Any]]:
     for flow in FLOWS:
         if not plan.shape.peaks.get(flow):
             continue
-        goals = _figure_of(flow, plan.shape.peaks[flow])
+        # A ramp begins at the national peak, and asks for what its last step brought.
+        peak = plan.shape.rate(flow, 0) if plan.shape.steps else plan.shape.peaks[flow]
+        asked = plan.rate(flow, _last_second(result)) if plan.shape.steps else plan.peak(flow)
+        goals = _figure_of(flow, peak)
         by_second = dict.fromkeys(seconds, 0)
         for call in _DONE_BY[flow]:
             for second in seconds:
@@ -196,12 +199,12 @@ def flow_rows(result: Result) -> list[dict[str, Any]]:
         rows.append(
             {
                 "flow": flow,
-                "national_peak_per_s": round(goals.value if goals else plan.shape.peaks[flow], 2),
-                "asked_peak_per_s": round(plan.peak(flow), 2),
+                "national_peak_per_s": round(peak, 2),
+                "asked_peak_per_s": round(asked, 2),
                 "asked": round(plan.expected(flow)),
                 "arrived": measures.count(flow, range(int(plan.duration_seconds) + 1)),
                 "done_peak_per_s": round(best_rate(by_second.items()), 2),
-                "source": goals.source if goals else "the national peak, multiplied step by step",
+                "source": goals.source if goals else "see the shape",
                 "mark": goals.mark if goals else "SIM",
             }
         )
@@ -221,6 +224,10 @@ def flow_rows(result: Result) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _last_second(result: Result) -> int:
+    return max((second for _, second in result.measures.cells), default=0)
 
 
 def _figure_of(flow: str, peak: float) -> Figure | None:
