@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -240,6 +241,9 @@ async def serve(settings: Settings, ready: asyncio.Future[str] | None = None) ->
     # What was loaded lives as long as the process: the collector need not go through it again and again.
     gc.collect()
     gc.freeze()
+    # A thread that writes holds the store's only lock over several exchanges, and at each waits for the event loop to
+    # give way: 5 ms by default. Measured with PostgreSQL at twice the national peak: 18 declarations/s, 69 with this.
+    sys.setswitchinterval(0.0005)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
