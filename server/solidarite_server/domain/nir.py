@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 
 _IN_TEXT = re.compile(r"(?<![0-9A-Z])([12]\d{2}(?:0[1-9]|1[0-2]|[2-9]\d)(?:\d{2}|2[AB])\d{6}(?:\d{2})?)(?![0-9A-Z])")
+# As it is printed on a card: its six groups apart, and the key after them or not.
+_IN_GROUPS = re.compile(
+    r"(?<![0-9A-Z])[12]([\s.-])\d{2}\1(?:0[1-9]|1[0-2]|[2-9]\d)\1(?:\d{2}|2[AB])\1\d{3}\1\d{3}(?![0-9A-Z])"
+)
 _NIR = re.compile(r"[1-478]\d{4}(?:\d{2}|2[AB])\d{6}")
 
 
@@ -19,11 +23,15 @@ def is_valid_nir(nir: str, key: str | None = None) -> bool:
 
 
 def holds_nir(text: str) -> bool:
-    """Tell whether a free text holds what looks like a permanent NIR, with or without its key.
+    """Tell whether a free text holds what looks like a permanent NIR, with or without its key, in one piece or not.
 
     >>> holds_nir("dossier de 2550814168025"), holds_nir("255081416802538"), holds_nir("SIRET 81234567800013")
     (True, True, False)
+    >>> holds_nir("carte 2 55 08 14 168 025 38"), holds_nir("2.55.08.2A.168.025"), holds_nir("2 550 814 168 025 €")
+    (True, True, False)
     """
+    if _IN_GROUPS.search(text.upper()):
+        return True
     return any(len(found) == 13 or found[13:] == nir_key(found[:13]) for found in _IN_TEXT.findall(text.upper()))
 
 
