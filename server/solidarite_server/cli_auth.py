@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from solidarite_server.domain.identity import BenefitScope, Kind, Scope
+from solidarite_server.domain.nir import holds_nir
 
 _SCOPES = [scope.value for scope in Scope if scope is not Scope.RECORDS_WRITE]
 _BENEFITS = [benefit.value[0] for benefit in BenefitScope]
@@ -110,6 +111,8 @@ def token(
     for text in (subject, dossier or "", purpose):
         if len(text) > 64 or not text.isprintable():
             raise typer.BadParameter("un nom, un dossier ou un motif compte au plus 64 caractères, sur une ligne")
+        if holds_nir(text):
+            raise typer.BadParameter("un nom, un dossier ou un motif est gardé en clair : il ne contient pas de NIR")
     try:
         made = authority.make_token(
             directory,

@@ -95,6 +95,13 @@ def test_an_identity_is_what_the_token_says(verified: Verified):
     assert identity.purpose == "suivi"
 
 
+@pytest.mark.parametrize("claim", ["sub", "dossier", "purpose"])
+def test_a_token_that_would_write_a_nir_into_the_trail_is_refused(claim: str, verified: Verified):
+    assert verified.at(0, kind="agent", **{claim: "guichet 2550814"})
+    assert not verified.at(0, kind="agent", **{claim: "dossier de 2550814168025"})
+    assert not verified.at(0, kind="agent", **{claim: "2 55 08 14 168 025 38"})
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -163,6 +170,7 @@ def test_the_newest_key_signs_and_the_oldest_are_dropped(tmp_path: Path):
         (["token", "--dir", "A", "--dossier", "1", "--scope", "tout"], 2, "droit inconnu"),
         (["token", "--dir", "A", "--dossier", "1", "--scope", "records.write"], 2, "droit inconnu"),
         (["token", "--dir", "A", "--dossier", "1\n2"], 2, "64 caractères"),
+        (["token", "--dir", "A", "--dossier", "1", "--purpose", "vu par 2550814168025"], 2, "pas de NIR"),
         (["token", "--dir", "NULLE-PART", "--dossier", "1"], 1, "ne peut pas être lu"),
         (["keys", "rotate", "--dir", "NULLE-PART"], 1, "ne peut pas être lu"),
     ],

@@ -22,6 +22,7 @@ from joserfc.jwk import ECKey, Key, KeySet, RSAKey
 
 from solidarite_server.domain.errors import Unauthenticated
 from solidarite_server.domain.identity import BenefitScope, Identity, Kind, Scope
+from solidarite_server.domain.nir import holds_nir
 from solidarite_server.ports import Clock
 
 ALGORITHMS = ("ES256", "ES384", "PS256")
@@ -124,11 +125,11 @@ class TokenVerifier:
             and all(type(instant) is int for instant in (issued, expires, not_before))
             and 0 < expires - issued <= rules.lifetime_seconds  # type: ignore[operator]
             and issued <= now + rules.leeway_seconds  # type: ignore[operator]
-            and _is_name(subject)
+            and _is_traced(subject)
             and kind in (Kind.PORTAIL.value, Kind.AGENT.value)
-            and (_is_name(dossier) if "dossier" in claims else kind == Kind.AGENT.value)
+            and (_is_traced(dossier) if "dossier" in claims else kind == Kind.AGENT.value)
             and isinstance(claims.get("scope"), str)
-            and (purpose == "" or _is_name(purpose))
+            and (purpose == "" or _is_traced(purpose))
         )
         if not accepted:
             raise Unauthenticated(_REFUSED)
@@ -141,6 +142,11 @@ class TokenVerifier:
 
 def _is_name(value: object) -> bool:
     return isinstance(value, str) and 0 < len(value) <= MAX_NAME and value.isprintable()
+
+
+def _is_traced(value: object) -> bool:
+    """Whether a claim may go into the audit trail as it is: it names no citizen."""
+    return _is_name(value) and not holds_nir(str(value))
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
