@@ -215,6 +215,20 @@ def test_a_file_that_cannot_be_read_is_told_and_not_traced(
     assert run(files / "in.jsonl", tmp_path / "out.arrow", "--explain") == 2
 
 
+def test_the_cases_are_never_overwritten_by_their_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    # A table mapped into memory and cut short under its reader kills the process.
+    lines, rows = tmp_path / "in.jsonl", tmp_path / "in.arrow"
+    lines.write_bytes(as_lines(cases()[:3]))
+    assert main(["cases", "convert", "--input", str(lines), "--output", str(rows)]) == 0
+    (tmp_path / "link").symlink_to(tmp_path)
+    for source in (lines, rows):
+        before = source.read_bytes()
+        for target in (source, tmp_path / "link" / source.name):
+            assert run(source, target) == 2
+            assert "est le fichier des cas" in capsys.readouterr().err
+        assert source.read_bytes() == before
+
+
 def test_several_processes_write_what_one_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     good = as_lines(cases())
     (tmp_path / "in.jsonl").write_bytes(b"\n\n".join([good, b"not json", good]) + b"\n\n{}")

@@ -49,6 +49,8 @@ def compute_file(
     source: Path, target: Path, options: str, workers: int, tell: Callable[[str], None], *, explain: bool = False
 ) -> int:
     """Compute the cases of a file into another, in order; returns how many were refused, each told in a line."""
+    if target.exists() and source.exists() and target.samefile(source):
+        raise FileError(f"{target} est le fichier des cas : donnez un autre nom à la sortie")
     text = target.suffix not in COLUMNAR
     if explain and (source.suffix in COLUMNAR or not text):
         raise FileError("--explain lit et écrit du JSON Lines : choisissez des fichiers .jsonl")
