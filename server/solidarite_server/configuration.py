@@ -19,7 +19,8 @@ from solidarite_server.settings import CONFIG_VARIABLE, PREFIX, Settings
 OTHER_VARIABLES = frozenset(
     {"AUTH_DIR", "CONFIG", "DEBUG", "SERVER", "SOURCE", "SPOOL", "TLS_CA", "TLS_CERT", "TLS_KEY", "TOKEN_FILE"}
 )
-_PASSWORD = re.compile(r"(?<=://)([^/@]*?):[^/@]*@")
+# Up to the last @ of the authority: a password may hold one, written as it is. libpq also takes it as a parameter.
+_PASSWORDS = re.compile(r"(?<=://)([^/@:]*):[^/?#]*(?=@)|(?<=[?&])((?:ssl)?password)=[^&#]*", re.IGNORECASE)
 
 
 class ConfigurationError(ValueError):
@@ -90,7 +91,7 @@ def documentation_rows() -> list[str]:
 
 def mask(text: str) -> str:
     """A value as it may be shown: the password of an address is hidden."""
-    return _PASSWORD.sub(r"\1:***@", text)
+    return _PASSWORDS.sub(lambda found: f"{found[2]}=***" if found[2] else f"{found[1]}:***", text)
 
 
 def _file_name() -> str:

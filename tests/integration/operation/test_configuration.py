@@ -19,6 +19,7 @@ from solidarite_server.configuration import (
     environment_of,
     explain,
     load_settings,
+    mask,
 )
 from solidarite_server.settings import CONFIG_VARIABLE, PREFIX, Settings
 
@@ -98,6 +99,23 @@ def test_secrets_are_masked_wherever_settings_are_shown(
     assert main(["config", "--explain", "--config", str(file)]) == 0
     shown += capsys.readouterr().out + repr(load_settings()) + str(load_settings())
     assert "tres-secret" not in shown
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("postgresql://svc:secret@b/s", "postgresql://svc:***@b/s"),
+        ("postgresql://svc:sec@ret@b/s", "postgresql://svc:***@b/s"),
+        ("postgresql://svc:sec:ret@b/s", "postgresql://svc:***@b/s"),
+        ("postgresql://:secret@b/s", "postgresql://:***@b/s"),
+        ("postgresql://b/s?user=a&password=secret&sslmode=x", "postgresql://b/s?user=a&password=***&sslmode=x"),
+        ("postgresql://b/s?sslpassword=secret", "postgresql://b/s?sslpassword=***"),
+        ("postgresql://svc@b/s", "postgresql://svc@b/s"),
+        ("sqlite:////var/lib/a:b/s.db", "sqlite:////var/lib/a:b/s.db"),
+    ],
+)
+def test_a_password_is_masked_wherever_the_address_holds_it(address: str, shown: str):
+    assert mask(address) == shown
 
 
 def test_config_without_explain_shows_only_what_was_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
