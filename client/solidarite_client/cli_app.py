@@ -125,12 +125,28 @@ def _usage_error(error: Any, missing: Sequence[str]) -> str:
         return f"{what} : {names[0] if what.startswith('option') else str(names[0]).upper()}"
     if kind == "BadParameter":
         names = getattr(error.param, "opts", None)
-        return f"valeur refusée pour {names[0]} : {error.message}" if names else str(error.message)
+        return f"valeur refusée pour {names[0]} : {_expected(error)}" if names else str(error.message)
     if kind == "BadOptionUsage":
         return f"l'option {error.option_name} attend une valeur"
     if "No such command" in error.message:
         return "commande inconnue" + (f" ; {_SERVER_HINT}" if missing else "")
     return str(error.format_message())
+
+
+def _expected(error: Any) -> str:
+    """What a value refused should have been: typer's own words, which are English, come from a pydantic error."""
+    details = getattr(error.__cause__, "errors", None)
+    if details is None:
+        return str(error.message)
+    detail = details(include_url=False, include_input=False)[0]
+    limits = detail.get("ctx", {})
+    if "ge" in limits:
+        return f"attendu : {limits['ge']} ou plus"
+    if "le" in limits:
+        return f"attendu : {limits['le']} au plus"
+    if detail["type"].startswith("int"):
+        return "attendu : un nombre entier"
+    return "attendu : un nombre" if detail["type"].startswith("float") else "attendu : une valeur d'une autre forme"
 
 
 def _speak_french(command: Any) -> None:

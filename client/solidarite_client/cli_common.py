@@ -179,10 +179,18 @@ def _connect(
     tls = None
     if tls_ca is not None or tls_cert is not None:
         tls = Tls(root_certificates=tls_ca, certificate_chain=tls_cert, private_key=tls_key)
-    token = None if token_file is None else token_file.read_text(encoding="utf-8").strip()
+    token = None if token_file is None else _read_token(token_file)
     return SolidariteClient(
         server, ClientSettings.model_validate({"tls": tls, "token": token, "allow_plaintext": allow_plaintext})
     )
+
+
+def _read_token(file: Path) -> str:
+    token = file.read_bytes().strip()
+    # Only what HTTP carries in a header, and a token is written with nothing else.
+    if not re.fullmatch(rb"[!-~]+", token):
+        raise typer.BadParameter(f"{file.name} n'est pas un jeton : attendu une seule ligne, sans espace ni accent")
+    return token.decode("ascii")
 
 
 def os_error_text(error: OSError) -> str:

@@ -118,6 +118,9 @@ def test_ingest_without_file_finishes_what_was_interrupted(ingest, service):
         (["records", "--nir", "1", "--known-at", "hier"], "valeur refusée pour --known-at"),
         (["records", "--nir", "1", "--known-at", "2026-11-01T00:00:00"], "avec son fuseau"),
         (["foyer", "put"], "argument obligatoire absent"),
+        (["compute", "--workers", "0"], "valeur refusée pour --workers : attendu : 1 ou plus"),
+        (["auth", "token", "--minutes", "721"], "valeur refusée pour --minutes : attendu : 720 au plus"),
+        (["simulate", "reform", "--seed", "1.5"], "valeur refusée pour --seed : attendu : un nombre entier"),
         (["records", "--nir", "1", "--tls-cert", "x"], "vont ensemble"),
     ],
     ids=str,
@@ -127,6 +130,13 @@ def test_wrong_usage_is_said_in_french_with_code_2(arguments, message, capsys):
     err = capsys.readouterr().err
     assert err.startswith("Erreur : ")
     assert message in err
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"a\nb", "jeton\u00e9".encode(), b"a b", b"a\0b"])
+def test_a_file_that_holds_no_token_is_refused_before_any_call(content, tmp_path, capsys):
+    (tmp_path / "x.jwt").write_bytes(content)
+    assert main(["records", "--nir", "1", "--token-file", str(tmp_path / "x.jwt")]) == 2
+    assert capsys.readouterr().err.startswith("Erreur : x.jwt n'est pas un jeton")
 
 
 def test_an_error_of_the_service_is_one_french_line_with_code_1(service, capsys):
