@@ -12,7 +12,7 @@ import typer
 import typer.rich_utils
 
 from solidarite_client import cli_declaration, cli_foyer, cli_ingest, cli_records
-from solidarite_client.cli_common import os_error_text
+from solidarite_client._os_errors import os_error_text
 
 VERBS = "solidarite.verbs"
 """Entry points of this group are functions `register(app: typer.Typer)`: the client never imports the server."""

@@ -193,16 +193,6 @@ def _read_token(file: Path) -> str:
     return token.decode("ascii")
 
 
-def os_error_text(error: OSError) -> str:
-    """Why a file could not be read or written."""
-    texts = {
-        FileNotFoundError: "fichier introuvable",
-        PermissionError: "accès refusé",
-        IsADirectoryError: "c'est un répertoire, un fichier est attendu",
-    }
-    return texts.get(type(error), error.strerror or "erreur du système")
-
-
 def print_json(value: Any) -> None:
     """Write an answer for programs."""
     typer.echo(json.dumps(value, ensure_ascii=False, indent=2))

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
 from rich.text import Text
 
-from solidarite_client.cli_common import Json, connected, console, os_error_text, print_json, table
+from solidarite_client._os_errors import os_error_text
+from solidarite_client.cli_common import Json, connected, console, print_json, table
 
 if TYPE_CHECKING:
     from solidarite_client._journal import IngestSummary

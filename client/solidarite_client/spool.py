@@ -29,6 +29,7 @@ from google.protobuf.message import DecodeError
 from solidarite.v1.resource_record_pb2 import StreamResourceRecordsRequest, StreamResourceRecordsResponse
 
 from solidarite_client._journal import IngestSummary, Tally, new_upload_id, numbered
+from solidarite_client._os_errors import os_error_text
 from solidarite_client._packing import records_in
 from solidarite_client.errors import ServerFailure, SpoolBusy, SpoolDamaged, SpoolError
 
@@ -350,4 +351,4 @@ def _damaged(directory: Path) -> SpoolDamaged:
 
 
 def _unwritable(error: OSError) -> SpoolError:
-    return SpoolError(f"le journal de l'envoi ne peut pas être écrit ({error.strerror or 'erreur du disque'})")
+    return SpoolError(f"le journal de l'envoi ne peut pas être écrit ({os_error_text(error)})")

@@ -202,7 +202,9 @@ def test_a_file_that_cannot_be_read_is_told_and_not_traced(
         ("junk.arrow", "Arrow ou Parquet"),
         ("junk.parquet", "Arrow ou Parquet"),
         ("junk.jsonl.gz", "abîmé"),
-        ("missing.jsonl", "ne se lit pas"),
+        ("missing.jsonl", "ne se lit pas : fichier introuvable"),
+        ("missing.arrow", "fichier introuvable"),
+        ("missing.parquet", "fichier introuvable"),
         ("short.parquet", "« mois_droit » manque"),
         ("typed.parquet", "« mois_droit » est de type int32"),
     ):
@@ -210,8 +212,9 @@ def test_a_file_that_cannot_be_read_is_told_and_not_traced(
         err = capsys.readouterr().err
         assert told in err
         assert "Traceback" not in err
-    assert run(files / "in.jsonl", tmp_path / "nowhere" / "out.jsonl") == 2
-    assert "ne s'écrit pas" in capsys.readouterr().err
+    for name in ("out.jsonl", "out.arrow", "out.parquet"):
+        assert run(files / "in.jsonl", tmp_path / "nowhere" / name) == 2
+        assert "ne s'écrit pas : fichier introuvable" in capsys.readouterr().err
     assert run(files / "in.jsonl", tmp_path / "out.arrow", "--explain") == 2
 
 

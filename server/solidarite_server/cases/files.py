@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from solidarite_client._os_errors import os_error_text
+
 from solidarite_server.cases.batch import OPTIONS, Block, Results, as_json, blocks_of, computed
 from solidarite_server.engine import warm_up
 
@@ -100,7 +102,10 @@ def chunks(source: Path, size: int = _CHUNK_BYTES) -> Iterator[bytes]:
 
 
 def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or "le fichier est abîmé ou incomplet"
+    # What does not come from the system comes from the content.
+    if isinstance(error, OSError) and error.errno:
+        return os_error_text(error)
+    return "le fichier est abîmé ou incomplet"
 
 
 def _chain(first: Done | None, others: Iterator[Done]) -> Iterator[Done]:
