@@ -26,6 +26,7 @@ AUTHORITY, SERVER, SOURCES = "authority", "server", "sources"
 PUBLIC_KEYS, PRIVATE_KEYS, SETTINGS = "tokens.jwks.json", "tokens.private.jwks.json", "solidarite.toml"
 ISSUER, AUDIENCE = "solidarite-auth", "solidarite"
 _AUTHORITY_DAYS = 1_825
+_HOST = re.compile(r"(?=.{1,64}$)(?:\*\.)?[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*")
 _SOURCE = re.compile(r"[\w.@-]{1,64}", re.ASCII)
 
 
@@ -37,6 +38,7 @@ def create(directory: Path, hosts: Sequence[str], store: Path) -> None:
     """Make everything that a TLS server with tokens needs; AuthorityError where an authority stands already."""
     if (directory / f"{AUTHORITY}.key").exists():
         raise AuthorityError(f"Une autorité existe déjà dans {directory.name} : rien n'a été changé.")
+    names = [_host(host) for host in hosts]
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Autorité de développement solidarite-source")])
@@ -51,7 +53,7 @@ def create(directory: Path, hosts: Sequence[str], store: Path) -> None:
         directory,
         directory / SERVER,
         x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0])]),
-        [_host(host) for host in hosts],
+        names,
         ExtendedKeyUsageOID.SERVER_AUTH,
         397,
     )
@@ -177,6 +179,11 @@ def _host(host: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
+        if not _HOST.fullmatch(host):
+            raise AuthorityError(
+                "Un serveur se nomme par une adresse IP ou un nom de domaine : 64 lettres sans accent, chiffres, "
+                "points et tirets au plus."
+            ) from None
         return x509.DNSName(host)
 
 

@@ -151,8 +151,8 @@ def rotate(
 
 
 def _complain(error: Exception) -> int:
-    from solidarite_client.cli_common import os_error_text
+    from solidarite_client._os_errors import os_error_text
 
-    text = os_error_text(error) if isinstance(error, OSError) else str(error)
+    text = f"{error.filename} : {os_error_text(error)}" if isinstance(error, OSError) else str(error)
     typer.echo(f"Erreur : {text}", err=True)
     return 1

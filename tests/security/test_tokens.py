@@ -161,10 +161,12 @@ def test_the_newest_key_signs_and_the_oldest_are_dropped(tmp_path: Path):
     ("arguments", "code", "said"),
     [
         (["init", "A"], 1, "existe déjà"),
+        (["init", "B", "--host", "localhost", "--host", "hé té"], 1, "nom de domaine"),
+        (["init", "B", "--host", "x" * 65], 1, "nom de domaine"),
         (["cert", "é té", "--dir", "A"], 1, "se nomme"),
         (["cert", "x" * 65, "--dir", "A"], 1, "se nomme"),
         (["cert", "../ailleurs", "--dir", "A"], 1, "se nomme"),
-        (["cert", "etoile", "--dir", "NULLE-PART"], 1, "introuvable"),
+        (["cert", "etoile", "--dir", "NULLE-PART"], 1, "NULLE-PART/sources : fichier introuvable"),
         (["token", "--dir", "A"], 2, "--dossier"),
         (["token", "--dir", "A", "--kind", "source", "--dossier", "1"], 2, "portail ou agent"),
         (["token", "--dir", "A", "--dossier", "1", "--scope", "tout"], 2, "droit inconnu"),
