@@ -57,13 +57,13 @@ def serving(
     database = _database(folder, kept) if store == "postgresql" else None
     url = database[0] if database else f"sqlite:///{kept / 'loadtests.db'}"
     key = kept / "loadtests.key"
-    os.environ["SOLIDARITE_PSEUDONYM_KEY_FILE"] = str(key)
     _fill_once(kept, Filled(store, foyers, persons), url, key, progress)
     metrics = f"127.0.0.1:{free_port()}"
     environment = {
         **os.environ,
         "SOLIDARITE_DECLARATION_CALENDAR": "LIBRE",
         "SOLIDARITE_STORE": url,
+        "SOLIDARITE_PSEUDONYM_KEY_FILE": str(key),
         "SOLIDARITE_METRICS_LISTEN": metrics,
         "SOLIDARITE_SUPERVISOR": str(os.getpid()) if workers == 1 else "0",
     }

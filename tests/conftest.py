@@ -33,6 +33,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = selected
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _own_settings() -> Iterator[None]:
+    """What a command leaves in the environment for its own processes does not reach the next module."""
+    before = {name: value for name, value in os.environ.items() if name.startswith("SOLIDARITE_")}
+    yield
+    for name in [name for name in os.environ if name.startswith("SOLIDARITE_")]:
+        del os.environ[name]
+    os.environ.update(before)
+
+
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a real PostgreSQL, from a wheel."""
