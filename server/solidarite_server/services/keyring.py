@@ -91,6 +91,11 @@ def load_or_create(path: Path) -> Keyring:
             _write_new(path, _content(keys))
         except FileExistsError:
             return load(path)  # another process was quicker
+        except OSError:
+            raise KeyFileError(
+                f"La clé des pseudonymes {path.name} ne peut pas être écrite : vérifiez que son répertoire existe, ses "
+                "droits et la place."
+            ) from None
         return replace(keys, path=path)
 
 
