@@ -7,10 +7,11 @@ over the default. The line under a field is its documentation: `solidarite confi
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 PREFIX = "SOLIDARITE_"
@@ -32,6 +33,16 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
         use_attribute_docstrings=True,
     )
+
+    @field_validator("listen", "listen_portals", "metrics_listen", "gateway_listen")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        # gRPC takes 99999 for the port 34463, and answers « abc » in English.
+        host, _, port = value.rpartition(":")
+        exists = host and re.fullmatch("[0-9]{1,5}", port) and int(port) <= 65_535
+        if value and not exists and not value.startswith("unix:"):
+            raise ValueError("une adresse s'écrit hôte:port, avec un port de 0 à 65535")
+        return value
 
     # Où il sert et ce qu'il garde
 

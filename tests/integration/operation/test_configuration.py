@@ -118,6 +118,18 @@ def test_a_password_is_masked_wherever_the_address_holds_it(address: str, shown:
     assert mask(address) == shown
 
 
+def test_a_key_that_cannot_be_made_is_told_in_french(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["serve", "--store", f"sqlite:///{tmp_path}/absent/a.db"]) == 1
+    assert capsys.readouterr().err.startswith("Erreur : La clé des pseudonymes a.db.key ne peut pas être écrite")
+
+
+@pytest.mark.parametrize("name", ["listen", "listen_portals", "metrics_listen", "gateway_listen"])
+@pytest.mark.parametrize("address", ["127.0.0.1:99999", "127.0.0.1:abc", "127.0.0.1", ":", "h:-1", "127.0.0.1:"])
+def test_an_address_without_a_port_that_exists_is_refused(name: str, address: str, tmp_path: Path):
+    with pytest.raises(ConfigurationError, match=f"Réglage {name} refusé : une adresse s'écrit hôte:port"):
+        load_settings(config=written(tmp_path, f'{name} = "{address}"'))
+
+
 def test_config_without_explain_shows_only_what_was_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["config", "--json", "--config", str(written(tmp_path, "workers = 3"))]) == 0
     assert [row["name"] for row in json.loads(capsys.readouterr().out)] == ["workers"]
