@@ -69,7 +69,7 @@ def test_each_thing_that_is_wrong_is_named_with_what_to_do(
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         monkeypatch.setenv("SOLIDARITE_LISTEN", f"127.0.0.1:{taken.getsockname()[1]}")
-        monkeypatch.setenv("SOLIDARITE_METRICS_LISTEN", "ici")
+        monkeypatch.setenv("SOLIDARITE_METRICS_LISTEN", "x" * 64 + ":9464")
         code, found = examined(capsys, "--store", f"sqlite:///{tmp_path / 'a.db'}")
     assert code == 1
     states = {name: row["state"] for name, row in found.items()}
