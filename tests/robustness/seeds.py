@@ -4,6 +4,6 @@ import os
 
 
 def seeds(count: int) -> range:
-    """0 to `count` − 1, or the part of it that SOLIDARITE_SEEDS names: `12` or `0-99`."""
-    first, _, last = os.environ.get("SOLIDARITE_SEEDS", f"0-{count - 1}").partition("-")
+    """0 to `count` − 1, or the part of it that ROBUSTNESS_SEEDS names: `12` or `0-99`."""
+    first, _, last = os.environ.get("ROBUSTNESS_SEEDS", f"0-{count - 1}").partition("-")
     return range(int(first), min(int(last or first), count - 1) + 1)

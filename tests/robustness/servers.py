@@ -83,6 +83,7 @@ class Zygote:
         while not (pid and address):
             line = self._process.stdout.readline()
             assert line, "the zygote ended"
+            assert not line.startswith("ended"), f"the server did not start: {line.strip()}"
             if line.strip().isdigit():
                 pid = int(line)
             elif " sur " in line:

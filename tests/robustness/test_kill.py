@@ -1,6 +1,6 @@
 """D1, D11: kill -9 at random instants while several sources stream; nothing acknowledged is lost or counted twice.
 
-Long form, in pieces: `SOLIDARITE_SEEDS=0-4 pytest --long tests/robustness/test_kill.py` runs the seeds 0 to 4, each a
+Long form, in pieces: `ROBUSTNESS_SEEDS=0-4 pytest --long tests/robustness/test_kill.py` runs the seeds 0 to 4, each a
 store of its own that is killed a hundred times.
 """
 
