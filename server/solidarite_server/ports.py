@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from solidarite_server.domain.errors import Reason
+from solidarite_server.domain.errors import Reason, RequestReplayed, StaleEtag
 from solidarite_server.domain.month import Month
 from solidarite_server.domain.record import StoredRecord
 from solidarite_server.record_columns import RecordColumns
@@ -151,24 +151,31 @@ class StoredEvent:
     known_at_us: int
 
 
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """What is to happen to a declaration."""
+
+    numero_allocataire: str
+    mois_declaration: Month
+    expected_sequence: int
+    """Number of the last event that its author knows of."""
+    kind: str
+    payload: bytes
+    request_id: str
+    body_hash: bytes
+
+
 class DeclarationStore(Protocol):
     """Append-only events of declarations, keyed by (numero_allocataire, mois_declaration)."""
 
-    def append_event(
-        self,
-        numero_allocataire: str,
-        mois_declaration: Month,
-        *,
-        expected_sequence: int,
-        kind: str,
-        payload: bytes,
-        request_id: str,
-        body_hash: bytes,
-    ) -> StoredEvent:
-        """Add an event after `expected_sequence`, durably.
+    def append_events(
+        self, events: Sequence[NewEvent], lines: Sequence[AuditLine] = ()
+    ) -> list[StoredEvent | RequestReplayed | StaleEtag]:
+        """Add events with audit lines in one durable commit, all or none; the outcome of each event, in order.
 
-        The same request_id with the same body_hash gives the event already stored. Raises RequestReplayed when the id
-        was used with another body, StaleEtag when the declaration has moved on.
+        The same request_id with the same body_hash gives the event already stored. An event is refused, and the others
+        are kept, when its id was used with another body (RequestReplayed) or its declaration has moved on (StaleEtag).
+        The lines are written whatever becomes of the events.
         """
         ...
 

@@ -18,7 +18,7 @@ from solidarite_server.domain.month import Month
 from solidarite_server.domain.record import StoredRecord
 from solidarite_server.engine import Entitlement, reference_quarter
 from solidarite_server.legislation import LegislationOptions
-from solidarite_server.ports import Clock, Store, StoredEvent
+from solidarite_server.ports import Clock, NewEvent, Store, StoredEvent
 from solidarite_server.prefill import (
     Declaration,
     DeclarationState,
@@ -250,15 +250,11 @@ class DeclarationService:
             if etag != current.etag:
                 raise StaleEtag("La déclaration a changé depuis sa lecture : relisez-la avant de continuer.")
             content = payload(current)
-        event = self._store.append_event(
-            numero_allocataire,
-            mois,
-            expected_sequence=len(current.events),
-            kind=kind,
-            payload=content,
-            request_id=request_id,
-            body_hash=hashlib.sha256(kind.encode() + etag.encode() + b"\0" + codec.dumps(asked)).digest(),
-        )
+        body_hash = hashlib.sha256(kind.encode() + etag.encode() + b"\0" + codec.dumps(asked)).digest()
+        new = NewEvent(numero_allocataire, mois, len(current.events), kind, content, request_id, body_hash)
+        (event,) = self._store.append_events([new])
+        if not isinstance(event, StoredEvent):
+            raise event
         return self.view(numero_allocataire, mois, known_at_us=event.known_at_us, explain=explain)
 
     def _current(self, numero_allocataire: str, mois: Month, known_at_us: int | None) -> _Current:

@@ -25,6 +25,7 @@ from solidarite_server.ports import (
     BatchOutcome,
     CampaignBlock,
     CampaignRow,
+    NewEvent,
     Refusal,
     StoredAuditLine,
     StoredCampaign,
@@ -33,7 +34,7 @@ from solidarite_server.ports import (
 )
 from solidarite_server.record_columns import record_from
 from solidarite_server.services.keyring import Keyring
-from solidarite_server.storage import audit
+from solidarite_server.storage import audit, declarations
 from solidarite_server.storage.personal import PersonalDataSql
 from solidarite_server.storage.persons import PERSON_BYTES, Persons
 from solidarite_server.storage.versions import Version, documents_of, told
@@ -226,38 +227,15 @@ class SqlStore(PersonalDataSql, ABC):
 
     # Declarations
 
-    def append_event(
-        self,
-        numero_allocataire: str,
-        mois_declaration: Month,
-        *,
-        expected_sequence: int,
-        kind: str,
-        payload: bytes,
-        request_id: str,
-        body_hash: bytes,
-    ) -> StoredEvent:
-        """Add an event after `expected_sequence`, durably; the same request gives the event already stored."""
-        key = (numero_allocataire, mois_declaration.index)
+    def append_events(
+        self, events: Sequence[NewEvent], lines: Sequence[AuditLine] = ()
+    ) -> list[StoredEvent | RequestReplayed | StaleEtag]:
+        """Add events with audit lines in one durable commit; the outcome of each event, in order."""
         with self._transaction() as commit:
-            query = (
-                "SELECT sequence, kind, payload, request_id, known_at_us, body_hash FROM declaration_event"
-                " WHERE numero_allocataire = ? AND mois = ? AND request_id = ?"
-            )
-            for *held, hashed in commit.session.rows(query, (*key, request_id)):
-                if hashed != body_hash:
-                    raise RequestReplayed("Cet identifiant de requête a déjà servi pour un autre contenu.")
-                return StoredEvent(*held)
-            query = "SELECT coalesce(max(sequence), 0) FROM declaration_event WHERE numero_allocataire = ? AND mois = ?"
-            last = int(commit.session.rows(query, key)[0][0])
-            if last != expected_sequence:
-                raise StaleEtag("La déclaration a changé depuis sa lecture : relisez-la avant de continuer.")
-            event = StoredEvent(last + 1, kind, payload, request_id, commit.now_us)
-            commit.session.run(
-                "INSERT INTO declaration_event VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (*key, event.sequence, kind, payload, request_id, body_hash, commit.now_us),
-            )
-        return event
+            found = declarations.append(commit, events)
+            if lines:
+                audit.append(commit, lines, self._audit_key)
+        return found
 
     def events(
         self, numero_allocataire: str, mois_declaration: Month, *, known_at_us: int | None = None
@@ -347,8 +325,7 @@ class SqlStore(PersonalDataSql, ABC):
     def write_audit(self, lines: Sequence[AuditLine]) -> None:
         """Add audit lines durably, each chained to the one before."""
         if lines:
-            with self._transaction() as commit:
-                audit.append(commit, lines, self._audit_key)
+            self.append_events((), lines)
 
     def audit_lines(self, after: int = 0) -> Iterator[StoredAuditLine]:
         """The lines after a number, oldest first."""

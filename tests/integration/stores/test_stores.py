@@ -23,7 +23,17 @@ from hypothesis.stateful import (
 )
 from solidarite_server.domain.errors import Reason, RequestReplayed, StaleEtag
 from solidarite_server.domain.record import DocumentRef, Mode
-from solidarite_server.ports import AuditLine, Batch, BatchOutcome, CampaignBlock, CampaignRow, Seal, Store
+from solidarite_server.ports import (
+    AuditLine,
+    Batch,
+    BatchOutcome,
+    CampaignBlock,
+    CampaignRow,
+    NewEvent,
+    Seal,
+    Store,
+    StoredEvent,
+)
 from solidarite_server.record_columns import RecordColumns, columns_of
 from solidarite_server.services.ingest import IngestService
 from solidarite_server.storage import SchemaError
@@ -131,17 +141,56 @@ def test_the_position_is_the_end_of_the_unbroken_run(store: Store):
 
 def test_a_request_is_repeatable_and_an_old_etag_is_refused(store: Store):
     def add(request_id: str, body: bytes, expected: int):
-        return store.append_event(
-            "1", JULY, expected_sequence=expected, kind="K", payload=b"{}", request_id=request_id, body_hash=body
-        )
+        (outcome,) = store.append_events([NewEvent("1", JULY, expected, "K", b"{}", request_id, body)])
+        return outcome
 
     first = add("a", b"1", 0)
+    assert isinstance(first, StoredEvent)
     assert add("a", b"1", 0) == first
-    with pytest.raises(RequestReplayed):
-        add("a", b"2", 1)
-    with pytest.raises(StaleEtag):
-        add("b", b"1", 0)
+    assert isinstance(add("a", b"2", 1), RequestReplayed)
+    assert isinstance(add("b", b"1", 0), StaleEtag)
     assert [event.sequence for event in store.events("1", JULY)] == [1]
+
+
+def test_events_of_one_commit_stand_or_are_refused_each_for_itself(store: Store):
+    def event(numero: str, expected: int, request_id: str, body: bytes = b"h") -> NewEvent:
+        return NewEvent(numero, JULY, expected, "K", f"{numero}{request_id}".encode(), request_id, body)
+
+    (held,) = store.append_events([event("1", 0, "a")])
+    before = store.commit_sequence()
+    outcomes = store.append_events(
+        [
+            event("1", 0, "late"),  # another event came first
+            event("1", 1, "b"),
+            event("1", 1, "beaten"),  # by the one before it in this commit
+            event("2", 0, "a"),  # a request of another declaration
+            event("1", 0, "a"),  # served already
+            event("2", 0, "a"),  # served in this commit
+            event("2", 0, "a", b"other"),
+            event("2", 1, "b"),
+        ],
+        [AuditLine("agent:a", "AMEND_DECLARATION", numero, "essai") for numero in "12"],
+    )
+    kinds = [type(outcome) for outcome in outcomes]
+    assert kinds == [
+        StaleEtag, StoredEvent, StaleEtag, StoredEvent, StoredEvent, StoredEvent, RequestReplayed, StoredEvent,
+    ]  # fmt: skip
+    assert outcomes[4] == held
+    assert outcomes[5] == outcomes[3]
+    assert store.commit_sequence() == before + 1
+    assert [e.request_id for e in store.events("1", JULY)] == ["a", "b"]
+    assert store.events("2", JULY) == [outcomes[3], outcomes[7]]
+    assert [line.subject for line in store.audit_lines()] == ["1", "2"]
+    assert store.verify_audit() == []
+
+
+def test_more_declarations_than_one_statement_looks_up_go_in_one_commit(store: Store):
+    numeros = [f"{number:07d}" for number in range(450)]
+    for expected in (0, 1):
+        events = [NewEvent(numero, JULY, expected, "K", b"{}", f"r{expected}", b"h") for numero in numeros]
+        assert all(isinstance(outcome, StoredEvent) for outcome in store.append_events(events))
+    assert store.commit_sequence() == 2
+    assert {len(store.events(numero, JULY)) for numero in numeros} == {2}
 
 
 @pytest.mark.parametrize(

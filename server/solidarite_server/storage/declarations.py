@@ -1,0 +1,87 @@
+"""Events added to declarations: those of many callers in one commit, by as many statements as for one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from solidarite_server.domain.errors import RequestReplayed, StaleEtag
+from solidarite_server.ports import NewEvent, StoredEvent
+
+if TYPE_CHECKING:
+    from solidarite_server.storage.sql import Commit, Row, Session
+
+_AT_ONCE = 200
+"""Declarations looked up by one statement: far from what an engine accepts as parameters."""
+_COLUMNS = "numero_allocataire, mois, sequence, kind, payload, request_id, body_hash, known_at_us"
+
+_Key = tuple[str, int]
+
+
+class _Request(NamedTuple):
+    """A request that made an event."""
+
+    sequence: int
+    body_hash: bytes
+
+
+def append(commit: Commit, events: Sequence[NewEvent]) -> list[StoredEvent | RequestReplayed | StaleEtag]:
+    """Add the events that can be, each after those before it in the list; the outcome of each.
+
+    Nobody else writes meanwhile: what is read here is what holds at the commit.
+    """
+    held = _held(commit.session, dict.fromkeys(_key(event) for event in events))
+    added: dict[tuple[_Key, int], StoredEvent] = {}
+    rows: list[Row] = []
+    found: list[StoredEvent | RequestReplayed | StaleEtag] = []
+    for event in events:
+        key = _key(event)
+        requests = held[key]
+        same = requests.get(event.request_id)
+        last = max((request.sequence for request in requests.values()), default=0)
+        if same is not None:
+            found.append(
+                added.get((key, same.sequence)) or _stored(commit.session, key, same.sequence)
+                if same.body_hash == event.body_hash
+                else RequestReplayed("Cet identifiant de requête a déjà servi pour un autre contenu.")
+            )
+        elif last != event.expected_sequence:
+            found.append(StaleEtag("La déclaration a changé depuis sa lecture : relisez-la avant de continuer."))
+        else:
+            kept = StoredEvent(last + 1, event.kind, event.payload, event.request_id, commit.now_us)
+            requests[event.request_id] = _Request(kept.sequence, event.body_hash)
+            added[key, kept.sequence] = kept
+            rows.append((*key, kept.sequence, kept.kind, kept.payload, kept.request_id, event.body_hash, commit.now_us))
+            found.append(kept)
+    if rows:
+        commit.session.many(f"INSERT INTO declaration_event ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)  # noqa: S608
+    return found
+
+
+def _key(event: NewEvent) -> _Key:
+    return event.numero_allocataire, event.mois_declaration.index
+
+
+def _held(session: Session, keys: Iterable[_Key]) -> dict[_Key, dict[str, _Request]]:
+    """The requests that each declaration has served, by their identifier: one an event, numbered from 1."""
+    held: dict[_Key, dict[str, _Request]] = {key: {} for key in keys}
+    asked = list(held)
+    for start in range(0, len(asked), _AT_ONCE):
+        some = asked[start : start + _AT_ONCE]
+        query = (
+            "SELECT numero_allocataire, mois, request_id, sequence, body_hash"  # noqa: S608
+            # CROSS: SQLite then looks each declaration up, whatever it believes of the size of the table.
+            f" FROM (VALUES {', '.join(['(?, ?)'] * len(some))}) AS asked CROSS JOIN declaration_event"
+            " WHERE numero_allocataire = asked.column1 AND mois = asked.column2"
+        )
+        for numero, mois, request_id, *request in session.rows(query, [part for key in some for part in key]):
+            held[numero, mois][request_id] = _Request(*request)
+    return held
+
+
+def _stored(session: Session, key: _Key, sequence: int) -> StoredEvent:
+    query = (
+        "SELECT sequence, kind, payload, request_id, known_at_us FROM declaration_event"
+        " WHERE numero_allocataire = ? AND mois = ? AND sequence = ?"
+    )
+    return StoredEvent(*session.rows(query, (*key, sequence))[0])
