@@ -66,7 +66,12 @@ def population(
         typer.Option("--whole-country", help="Magasin : les enregistrements de tous, et pas des seuls déclarants."),
     ] = False,
     settings: Settings = None,
-    processes: Processes = 2,
+    processes: Annotated[
+        int,
+        typer.Option(
+            "--processes", min=1, max=64, help="Travaux à la fois : processus pour un magasin, fils pour un fichier."
+        ),
+    ] = 2,
 ) -> int:
     """Créer une population synthétique et ses enregistrements mensuels, dans un fichier Parquet ou dans un magasin."""
     if (output is None) == (not store):
@@ -80,7 +85,7 @@ def population(
     examen = examen_of(people)
     if output is not None:
         return _to_parquet(people, examen, output, processes)
-    return _to_store(people, examen, store, key, whole_country)
+    return _to_store(people, examen, store, key, whole_country, processes)
 
 
 def _to_parquet(people: Population, examen: Examen, output: Path, processes: int) -> int:
@@ -89,10 +94,10 @@ def _to_parquet(people: Population, examen: Examen, output: Path, processes: int
     except ImportError:
         typer.echo('Erreur : les fichiers Parquet demandent pip install "solidarite-source[columnar]".', err=True)
         return 1
-    from solidarite_server.simulation.parallel import in_order
+    from solidarite_server.simulation.parallel import in_order_by_threads
 
     start = time.perf_counter()
-    batches = in_order(partial(arrow.batch_of, people, examen), people.block_count, processes)
+    batches = in_order_by_threads(partial(arrow.batch_of, people, examen), people.block_count, processes)
     try:
         count = arrow.write_parquet(_told(batches, people.foyers, start), output)
     except OSError:
@@ -112,12 +117,13 @@ def _told(batches: Any, foyers: int, start: float) -> Any:
             typer.echo(f"{done} foyers sur {foyers}", err=True)
 
 
-def _to_store(people: Population, examen: Examen, store: str, key: Path | None, whole_country: bool) -> int:
+def _to_store(
+    people: Population, examen: Examen, store: str, key: Path | None, whole_country: bool, processes: int
+) -> int:
     from solidarite_server.domain.errors import SolidariteError
     from solidarite_server.engine import warm_up
     from solidarite_server.services.clock import SystemClock
     from solidarite_server.services.keyring import load_or_create
-    from solidarite_server.services.pseudonym import HmacPseudonymizer
     from solidarite_server.simulation.fill import Filled, fill
     from solidarite_server.storage import SchemaError, key_file_of, open_store
 
@@ -131,7 +137,7 @@ def _to_store(people: Population, examen: Examen, store: str, key: Path | None, 
     start = told = time.perf_counter()
     filled = Filled(0, 0)
     try:
-        for filled in fill(opened, HmacPseudonymizer(keys.base), people, examen, whole_country=whole_country):
+        for filled in fill(opened, keys.base, people, examen, whole_country=whole_country, processes=processes):
             if time.perf_counter() - told > 2:
                 told = time.perf_counter()
                 typer.echo(f"{filled.foyers} dossiers, {filled.records} enregistrements", err=True)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import types
 import typing
-from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, Field, fields, is_dataclass
 from datetime import date
 from enum import Enum
 from functools import cache
+from operator import attrgetter
 from typing import Any, TypeVar, Union, get_args, get_origin
 
 from solidarite_server.domain.month import Month
@@ -32,27 +33,45 @@ def loads(kind: type[_T], data: bytes) -> _T:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Month):
-        return str(value)
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, Enum):
-        return value.name
-    if isinstance(value, bytes):
-        return value.hex()
-    if is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value) if not _is_default(value, f)}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_plain(item) for item in value]
-    return value
+    kind: Any = type(value)
+    return _writer(kind)(value)
 
 
-def _is_default(value: Any, f: Any) -> bool:
-    if f.default is not MISSING:
-        return bool(getattr(value, f.name) == f.default)
-    return f.default_factory is not MISSING and getattr(value, f.name) == f.default_factory()
+@cache
+def _writer(kind: type) -> Callable[[Any], Any]:
+    """A function that makes plain JSON from a value of `kind`: chosen once a class, not once a value."""
+    if issubclass(kind, Month):
+        return str
+    if issubclass(kind, date):
+        return kind.isoformat
+    if issubclass(kind, Enum):
+        return attrgetter("_name_")  # `name` goes through a descriptor written in Python
+    if issubclass(kind, bytes):
+        return kind.hex
+    if is_dataclass(kind):
+        return _object_writer([(f.name, _default_of(f)) for f in fields(kind)])
+    if issubclass(kind, Mapping):
+        return lambda value: {str(key): _plain(item) for key, item in value.items()}
+    if issubclass(kind, (tuple, list)):
+        return lambda value: [_plain(item) for item in value]
+    return lambda value: value
+
+
+def _object_writer(defaults: Sequence[tuple[str, Any]]) -> Callable[[Any], Any]:
+    def write(value: Any) -> dict[str, Any]:
+        found = {}
+        for name, default in defaults:
+            item = getattr(value, name)
+            if item is not default and item != default:
+                found[name] = _plain(item)
+        return found
+
+    return write
+
+
+def _default_of(f: Field[Any]) -> Any:
+    """What a field holds when nobody sets it; MISSING, which equals nothing, when somebody must."""
+    return f.default if f.default_factory is MISSING else f.default_factory()
 
 
 @cache

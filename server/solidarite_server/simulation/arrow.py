@@ -19,7 +19,7 @@ from solidarite_server.domain.foyer import Nationalite, Regime, StatutLogement, 
 from solidarite_server.domain.month import Month
 from solidarite_server.domain.nature import NatureRessource
 from solidarite_server.domain.record import FluxSource, Mode
-from solidarite_server.simulation.careers import NATURES, ressources
+from solidarite_server.simulation.careers import NATURES, Ressources, ressources
 from solidarite_server.simulation.columns import Examen, family_benefits
 from solidarite_server.simulation.marginals import Marginals
 from solidarite_server.simulation.nir import nirs
@@ -49,7 +49,7 @@ def record_batch(
     """A block as Arrow columns: households, their adults and children, what they truly receive, and their records."""
     wanted = tuple(months or examen.months)
     f = block.foyers
-    n = len(block)
+    n, amounts = len(block), ressources(block, wanted, marginals)
     columns = {
         "numero": pa.array(block.first + np.arange(n, dtype=np.int64)),
         "zone": _names(f.zone, Zone),
@@ -64,8 +64,8 @@ def record_batch(
         "adultes": _lists(block.adultes.foyer, n, _adults(block)),
         "enfants": _lists(block.enfants.foyer, n, _children(block)),
         "prestations": _benefits(block, wanted, marginals),
-        "ressources": _resources(block, wanted, marginals),
-        "drm": _drm(block, wanted, marginals),
+        "ressources": _resources(block, amounts),
+        "drm": _drm(block, wanted, amounts, marginals),
     }
     return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
 
@@ -91,9 +91,15 @@ def write_parquet(batches: Iterable[pa.RecordBatch], path: Path) -> int:
     try:
         for batch in batches:
             if writer is None:
-                # Measured: twice as fast to write, and a fifth smaller, than with dictionaries of its own.
+                # Measured: dictionaries for what is one already, and statistics where they help to find a household,
+                # make a file a quarter smaller than those of every column, in two thirds of the time.
                 writer = pq.ParquetWriter(
-                    partial, batch.schema, compression="zstd", compression_level=1, use_dictionary=False
+                    partial,
+                    batch.schema,
+                    compression="zstd",
+                    compression_level=1,
+                    use_dictionary=_dictionaries(batch.schema),
+                    write_statistics=["numero"],
                 )
             writer.write_batch(batch)
             count += batch.num_rows
@@ -103,6 +109,16 @@ def write_parquet(batches: Iterable[pa.RecordBatch], path: Path) -> int:
     finally:
         partial.unlink(missing_ok=True)
     return count
+
+
+def _dictionaries(schema: pa.Schema) -> list[str]:
+    """Paths, as Parquet writes them, of the columns that are dictionaries already."""
+    found = []
+    for field in schema:
+        nested = field.type.value_type if pa.types.is_list(field.type) else []
+        found += [f"{field.name}.list.element.{inner.name}" for inner in nested if pa.types.is_dictionary(inner.type)]
+        found += [field.name] if pa.types.is_dictionary(field.type) else []
+    return found
 
 
 def _names(codes: npt.NDArray[np.uint8], enum: type[IntEnum]) -> pa.Array:
@@ -177,8 +193,8 @@ def _benefits(block: Block, months: tuple[Month, ...], marginals: Marginals) -> 
     return _lists(np.repeat(np.arange(n), width), n, _struct(mois=_yearmonth(np.tile(index, n)), **columns))
 
 
-def _resources(block: Block, months: tuple[Month, ...], marginals: Marginals) -> pa.Array:
-    amounts = ressources(block, months, marginals)
+def _resources(block: Block, amounts: Ressources) -> pa.Array:
+    months = amounts.months
     flat = amounts.cents.reshape(len(block.adultes.foyer), -1)
     adult, column = np.divmod(np.flatnonzero(flat), flat.shape[1])
     nature, k = np.divmod(column, len(months))
@@ -192,11 +208,12 @@ def _resources(block: Block, months: tuple[Month, ...], marginals: Marginals) ->
     return _lists(block.adultes.foyer[adult], len(block), struct)
 
 
-def _drm(block: Block, months: tuple[Month, ...], marginals: Marginals) -> pa.Array:
-    drm = records(block, months, marginals)
+def _drm(block: Block, months: tuple[Month, ...], amounts: Ressources, marginals: Marginals) -> pa.Array:
+    drm = records(block, months, marginals, amounts)
     foyer = block.adultes.foyer[drm.adulte]
     order = np.argsort(foyer, kind="stable")
-    rows, adult = drm.columns[order], drm.adulte[order]
+    # Measured on structured rows: `take` is thirty times as fast as the same by brackets.
+    rows, adult = drm.columns.take(order), drm.adulte[order]
     struct = _struct(
         place=block.adultes.place[adult],
         record_id=pa.Array.from_buffers(

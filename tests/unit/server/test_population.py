@@ -14,8 +14,8 @@ from solidarite_server.simulation.careers import PREFILLED, ressources
 from solidarite_server.simulation.columns import engine_columns, examen_of
 from solidarite_server.simulation.dossiers import foyers_of, ressources_of
 from solidarite_server.simulation.marginals import load_marginals
-from solidarite_server.simulation.nir import nirs
-from solidarite_server.simulation.parallel import in_order
+from solidarite_server.simulation.nir import nirs, sirets
+from solidarite_server.simulation.parallel import in_order, in_order_by_threads
 from solidarite_server.simulation.population import BLOCK_FOYERS, Population
 from solidarite_server.simulation.records import records
 
@@ -23,16 +23,14 @@ NOVEMBER = Month(2026, 11)
 SMALL = Population(2_000, 11, NOVEMBER)
 
 
-def digests(population: Population, processes: int) -> list[str]:
-    work = partial(batch_of, population, examen_of(population))
-    batches = in_order(work, population.block_count, processes)
-    return [hashlib.sha256(ipc_stream(batch)).hexdigest() for batch in batches]
-
-
-def test_the_same_seed_gives_the_same_bytes_whatever_the_number_of_processes():
+def test_the_same_seed_gives_the_same_bytes_whatever_the_number_of_processes_or_threads():
     population = Population(2 * BLOCK_FOYERS + 500, 7, NOVEMBER)
-    alone = digests(population, 1)
-    assert alone == digests(population, 2)
+    work = partial(batch_of, population, examen_of(population))
+    alone, by_processes, by_threads = (
+        [hashlib.sha256(ipc_stream(batch)).hexdigest() for batch in batches(work, population.block_count, workers)]
+        for batches, workers in ((in_order, 1), (in_order, 2), (in_order_by_threads, 3))
+    )
+    assert alone == by_processes == by_threads
     assert len(set(alone)) == 3
 
 
@@ -70,6 +68,16 @@ def test_a_nir_is_well_formed_permanent_of_no_commune_and_of_one_adult_only():
     numbers = [nir.decode() for number in (0, 1, 199) for nir in nirs(population.block(number)).tolist()]
     assert len(set(numbers)) == len(numbers)
     assert all(is_valid_nir(nir, nir_key(nir)) and is_permanent(nir) and nir[7:9] == "99" for nir in numbers)
+
+
+def test_a_siret_names_its_employer_and_is_of_no_real_firm():
+    numbers = np.array([0, 7, 999, 1_000, 54_321, 2_000_006, 3_000_004, 9_999_999])
+    found = [siret.decode() for siret in sirets(numbers).tolist()]
+    assert [siret[:13] for siret in found] == [f"{8_000_000_000_000 + n * 100_000 + 1}" for n in numbers.tolist()]
+    for siret in found:
+        luhn = sum(sum(divmod(int(digit) * (2 - place % 2), 10)) for place, digit in enumerate(siret))
+        assert luhn % 10 != 0
+        assert siret.isdecimal()
 
 
 def test_records_without_flaws_add_up_to_what_each_adult_received():
