@@ -19,7 +19,7 @@ from solidarite_server import campaign_workers
 from solidarite_server.domain.errors import SolidariteError
 from solidarite_server.domain.month import Month
 from solidarite_server.engine import warm_up
-from solidarite_server.legislation import Calendrier, LegislationOptions
+from solidarite_server.legislation import LegislationOptions
 from solidarite_server.logs import configure_logs
 from solidarite_server.metrics import FOLDER_VARIABLE, Metrics, serve_metrics
 from solidarite_server.ports import Clock, Store
@@ -98,7 +98,7 @@ async def start_server(settings: Settings, clock: Clock | None = None) -> Runnin
         raise SettingsError(str(error)) from error
     warm_up()
     trail = AuditTrail(store)
-    options = LegislationOptions(calendrier=Calendrier[settings.declaration_calendar])
+    options = settings.legislation_options
     metrics = Metrics(settings.metrics_sources) if _metrics_wanted(settings) else None
     admission, closing = Admission(settings.waiting_calls, settings.open_streams), Closing()
     server = new_server(

@@ -31,6 +31,7 @@ def register(app: typer.Typer) -> None:
     )
     from solidarite_server.cli_demo import demo
     from solidarite_server.cli_gateway import gateway
+    from solidarite_server.cli_readings import options
 
     app.command("demo")(demo)
     app.command("serve")(serve)
@@ -39,6 +40,7 @@ def register(app: typer.Typer) -> None:
     legislation = typer.Typer(help="Consulter les paramètres datés de la loi.", no_args_is_help=True)
     legislation.command("show")(show)
     legislation.command("diff")(diff)
+    legislation.command("options")(options)
     app.add_typer(legislation, name="legislation")
     store = typer.Typer(help="Vérifier et sauvegarder un magasin.", no_args_is_help=True)
     store.command("check")(check)

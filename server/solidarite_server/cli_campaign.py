@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from solidarite_server.cli_options import parse_month
+from solidarite_server.cli_options import Reading, parse_month
 from solidarite_server.domain.month import Month
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def run(
     dask: Annotated[
         str, typer.Option("--dask", metavar="ADRESSE", help="Grappe Dask, par exemple tcp://10.0.0.1:8786.")
     ] = "",
+    options: Reading = "law",
     json: Json = False,
 ) -> int:
     """Préremplir et calculer les foyers dus ; relancée sous le même nom, la campagne reprend où elle en était."""
@@ -69,7 +70,7 @@ def run(
                 opened,
                 campaign_id,
                 month,
-                LegislationOptions.law(),
+                LegislationOptions.read(options),
                 executor=executor,
                 work=campaign_workers.work_on(store),
             )
@@ -113,6 +114,7 @@ def controls(
     non_recours: Annotated[
         bool, typer.Option("--non-recours", help="Chercher aussi les foyers sans déclaration qui auraient des droits.")
     ] = False,
+    options: Reading = "law",
     json: Json = False,
 ) -> int:
     """Comparer ce qui a été validé avec ce qui est connu maintenant ; rien n'est changé."""
@@ -125,12 +127,12 @@ def controls(
     opened = _open(store)
     if opened is None:
         return 1
-    options = LegislationOptions.law()
-    service = DeclarationService(opened, SystemClock(), options)
+    reading = LegislationOptions.read(options)
+    service = DeclarationService(opened, SystemClock(), reading)
     findings: list[Finding] = []
     totals: dict[tuple[str, Benefit], ControlTotal] = {}
     compared = 0
-    for block in run_controls(opened, service, month, options, detect_non_recours=non_recours):
+    for block in run_controls(opened, service, month, reading, detect_non_recours=non_recours):
         compared += block.compared
         totals_of(block.findings, totals)
         findings.extend(block.findings)

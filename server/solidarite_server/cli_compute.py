@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from solidarite_server.cli_options import Reading
+
 _FORMATS = "jsonl[.gz]|arrow|parquet"
 
 
@@ -22,9 +24,7 @@ def register(app: typer.Typer) -> None:
 def compute(
     input: Annotated[Path, typer.Option("--input", metavar=f"CAS.{_FORMATS}", help="Un cas par ligne.")],
     output: Annotated[Path, typer.Option("--output", metavar=f"SORTIE.{_FORMATS}", help="Un résultat par ligne.")],
-    options: Annotated[
-        str, typer.Option("--options", help="law : la loi ; openfisca : les simplifications d'OpenFisca-France.")
-    ] = "law",
+    options: Reading = "law",
     explain: Annotated[bool, typer.Option("--explain", help="Ajouter les étapes du calcul (JSON Lines).")] = False,
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, help="Processus qui lisent le JSON ; un par cœur sans cela.")
@@ -34,11 +34,8 @@ def compute(
 
     Un cas illisible donne une ligne « error » et un message (ligne, champ) ; les autres sont calculés. Code 1 alors.
     """
-    from solidarite_server.cases.batch import OPTIONS
     from solidarite_server.cases.files import FileError, compute_file
 
-    if options not in OPTIONS:
-        raise typer.BadParameter("law ou openfisca", param_hint="--options")
     count = workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else workers or 1
     try:
         refused = compute_file(input, output, options, count, _tell, explain=explain)

@@ -2,9 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from solidarite_server.domain.month import Month
+from solidarite_server.legislation import LegislationOptions, ReadingError
+
+
+def parse_reading(text: str) -> str:
+    """Check a reading of the law; the text is kept, for the processes that it is handed to."""
+    try:
+        LegislationOptions.read(text)
+    except ReadingError as error:
+        raise typer.BadParameter(str(error)) from None
+    return text
+
+
+Reading = Annotated[
+    str,
+    typer.Option(
+        "--options",
+        envvar="SOLIDARITE_READINGS",
+        metavar="LECTURE",
+        parser=parse_reading,
+        help="law : la loi ; openfisca : les simplifications d'OpenFisca-France ; puis option=VALEUR, séparées par des "
+        "virgules (solidarite legislation options).",
+    ),
+]
+"""The reading of the law that a verb applies; that of the server's settings in the same environment."""
 
 
 def parse_month(text: str | Month) -> Month:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from solidarite_server.legislation import Calendrier, LegislationOptions
 
 PREFIX = "SOLIDARITE_"
 CONFIG_VARIABLE = "SOLIDARITE_CONFIG"
@@ -43,6 +46,19 @@ class Settings(BaseSettings):
         if value and not exists and not value.startswith("unix:"):
             raise ValueError("une adresse s'écrit hôte:port, avec un port de 0 à 65535")
         return value
+
+    @field_validator("readings")
+    @classmethod
+    def _readings(cls, value: str) -> str:
+        reading = LegislationOptions.read(value)
+        if reading.calendrier is not LegislationOptions.law().calendrier:
+            raise ValueError("le calendrier se choisit par declaration_calendar")
+        return value
+
+    @property
+    def legislation_options(self) -> LegislationOptions:
+        """The reading of the law that this server applies."""
+        return replace(LegislationOptions.read(self.readings), calendrier=Calendrier[self.declaration_calendar])
 
     # Où il sert et ce qu'il garde
 
@@ -80,6 +96,9 @@ class Settings(BaseSettings):
     """Attendre que la trace d'une lecture soit durable avant de répondre ; une modification attend toujours."""
     declaration_calendar: Literal["MOIS_ENTIER", "JOUR_25", "LIBRE"] = "MOIS_ENTIER"
     """Quand la déclaration du mois M se dépose : tout M, jusqu'au 25, ou n'importe quand (pour simuler)."""
+    readings: str = ""
+    """Lectures de la loi là où elle laisse un doute, `option=VALEUR` séparées par des virgules ; vide : celles de la
+    documentation. La liste : `solidarite legislation options`."""
     reflection: bool = True
     """Laisser les outils tels que grpcurl découvrir le contrat."""
 

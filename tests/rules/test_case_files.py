@@ -13,11 +13,12 @@ import pyarrow.parquet as pq
 import pytest
 from solidarite_client.cli import main
 from solidarite_server.cases import table
-from solidarite_server.cases.batch import OPTIONS, Block, computed
+from solidarite_server.cases.batch import Block, computed
 from solidarite_server.cases.facts import laid_out
 from solidarite_server.cases.jsonl import Reader
 from solidarite_server.engine import Case, columns_from
 from solidarite_server.engine.oracle_cases import case_from
+from solidarite_server.legislation import LegislationOptions
 
 from tests.rules.test_oracle import cases
 
@@ -34,7 +35,7 @@ def run(source: Path, target: Path, *more: str) -> int:
 
 @pytest.mark.parametrize("options", ["law", "openfisca"])
 def test_the_quick_reader_lays_out_what_the_careful_one_does(options: str):
-    chosen, reader = OPTIONS[options](), Reader()
+    chosen, reader = LegislationOptions.read(options), Reader()
     for case in cases():
         reader.read(json.dumps(case).encode())
     quick = laid_out(reader.facts(), chosen)
@@ -79,7 +80,7 @@ def damaged(case: Any, random: Random) -> Any:
 def test_a_damaged_case_is_computed_or_refused_alike_by_both_readers(options: str):
     random = Random(20261125)
     lines = as_lines([damaged(random.choice(cases()), random) for _ in range(3_000)])
-    chosen = OPTIONS[options]()
+    chosen = LegislationOptions.read(options)
     quick = computed(Block(1, lines), chosen)
     careful = computed(Block(1, lines), chosen, careful=True)
     assert quick.errors == careful.errors

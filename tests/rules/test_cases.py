@@ -64,3 +64,15 @@ def test_a_file_of_good_cases_ends_well_and_explains_when_asked(tmp_path: Path):
     assert main(["compute", "--input", str(tmp_path / "in.jsonl"), "--output", str(target), "--explain"]) == 0
     (result,) = [json.loads(line) for line in gzip.decompress(target.read_bytes()).splitlines()]
     assert round(sum(float(step["amount"]) for step in result["steps"]["rsa"]), 4) == 248.26
+
+
+def test_a_reading_of_the_law_is_chosen_option_by_option(tmp_path: Path):
+    (tmp_path / "in.jsonl").write_text(json.dumps(GOOD), "utf-8")
+    found = []
+    for options in ("law", "law,crds=false"):
+        target = tmp_path / "out.jsonl"
+        assert (
+            main(["compute", "--input", str(tmp_path / "in.jsonl"), "--output", str(target), "--options", options]) == 0
+        )
+        found.append(json.loads(target.read_text("utf-8"))["ppa_nette_crds"])
+    assert found == [292.26, 293.73]

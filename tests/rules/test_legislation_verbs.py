@@ -1,10 +1,13 @@
 """`solidarite legislation`: what a number of the law is in a month, and what changes between two months."""
 
 import json
+from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 from solidarite_client.cli import main
-from solidarite_server.legislation import load_legislation
+from solidarite_server.cli_readings import READINGS
+from solidarite_server.legislation import LegislationOptions, load_legislation
 
 
 def told(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
@@ -71,3 +74,48 @@ def test_a_month_that_is_none_is_refused(month: str, capsys: pytest.CaptureFixtu
     code, _, err = told(capsys, "show", "rsa.montant_forfaitaire", "--at", month)
     assert code == 2
     assert "AAAA-MM" in err or "mois" in err
+
+
+def test_options_shows_every_reading_with_the_one_retained(capsys: pytest.CaptureFixture[str]):
+    code, out, _ = told(capsys, "options", "--json")
+    assert code == 0
+    rows = {row["option"]: row for row in json.loads(out)}
+    assert set(rows) == {f.name for f in fields(LegislationOptions)}
+    assert (rows["exceptions_ppa"]["doubt"], rows["exceptions_ppa"]["default"], rows["exceptions_ppa"]["others"]) == (
+        "D10", "SEPARATION_ET_ISOLEMENT", "AUCUNE",
+    )  # fmt: skip
+    for row in rows.values():
+        chosen = LegislationOptions.read(f"{row['option']}={row['others'].split(', ')[0]}")
+        assert chosen.changed() == {row["option"]: row["others"].split(", ")[0]}
+    told_oracle = {name: row["openfisca"] for name, row in rows.items() if row["openfisca"]}
+    assert told_oracle == LegislationOptions.openfisca().changed()
+    assert "exceptions_ppa" in told(capsys, "options")[1]
+
+
+def test_the_page_of_the_law_names_every_doubt_and_the_option_of_each():
+    page = (Path(__file__).parents[2] / "docs" / "legislation.md").read_text("utf-8")
+    assert [number for number in range(1, 17) if f"| D{number} " not in page] == []
+    assert [name for name, (doubt, _) in READINGS.items() if doubt and f"`{name}`" not in page] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("loi", "option inconnue"),
+        ("law,exceptions_ppa", "peut-être exceptions_ppa"),
+        ("exceptions_ppa=aucune", "exceptions_ppa accepte SEPARATION_ET_ISOLEMENT ou AUCUNE"),
+        ("crds=false,law", "option inconnue"),
+        ("crds=", "crds accepte true ou false"),
+    ],
+)
+def test_a_reading_that_is_none_is_refused_with_what_is_accepted(
+    text: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    paths = ("--input", str(tmp_path / "cas.jsonl"), "--output", str(tmp_path / "droits.jsonl"))
+    assert main(["compute", *paths, "--options", text]) == 2
+    assert says in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+def test_a_reading_is_a_set_of_options_and_some_others():
+    assert LegislationOptions.read("") == LegislationOptions.read("law") == LegislationOptions.law()
+    assert LegislationOptions.read("openfisca, crds=false") == replace(LegislationOptions.openfisca(), crds=False)

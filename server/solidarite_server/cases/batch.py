@@ -18,8 +18,6 @@ from solidarite_server.engine import explain as explain_one
 from solidarite_server.engine.oracle_cases import CaseError, case_from
 from solidarite_server.legislation import LegislationOptions
 
-OPTIONS = {"law": LegislationOptions.law, "openfisca": LegislationOptions.openfisca}
-
 
 @dataclass(frozen=True, slots=True)
 class Block:

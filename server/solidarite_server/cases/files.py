@@ -15,8 +15,9 @@ from typing import IO, TYPE_CHECKING, Any
 
 from solidarite_client._os_errors import os_error_text
 
-from solidarite_server.cases.batch import OPTIONS, Block, Results, as_json, blocks_of, computed
+from solidarite_server.cases.batch import Block, Results, as_json, blocks_of, computed
 from solidarite_server.engine import warm_up
+from solidarite_server.legislation import LegislationOptions
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,7 +45,7 @@ class Done:
 
 def compute_block(options: str, explain: bool, text: bool, block: Block) -> Done:
     """Compute a block of lines, in this process or another."""
-    return _done(computed(block, OPTIONS[options](), explain=explain), text)
+    return _done(computed(block, LegislationOptions.read(options), explain=explain), text)
 
 
 def compute_file(
@@ -163,7 +164,7 @@ def _table() -> Any:
 
 
 def _computed_batches(source: Path, options: str, text: bool) -> Iterator[Done]:
-    table, chosen = _table(), OPTIONS[options]()
+    table, chosen = _table(), LegislationOptions.read(options)
     row = 1
     for batch in _batches_from(source, table):
         yield _done(table.computed(batch, chosen, row), text)

@@ -8,17 +8,32 @@ from solidarite_server.legislation.loader import (
     Parameter,
     load_legislation,
 )
-from solidarite_server.legislation.options import Calendrier, Fenetre, LegislationOptions, ParamDate
+from solidarite_server.legislation.options import (
+    Calendrier,
+    CorrectionTardive,
+    ExceptionsPpa,
+    Fenetre,
+    LegislationOptions,
+    ParamDate,
+    ReadingError,
+    RectificationEnAttente,
+    values_of,
+)
 
 __all__ = [
     "Calendrier",
     "Change",
+    "CorrectionTardive",
     "DatedValue",
+    "ExceptionsPpa",
     "Fenetre",
     "Legislation",
     "LegislationError",
     "LegislationOptions",
     "ParamDate",
     "Parameter",
+    "ReadingError",
+    "RectificationEnAttente",
     "load_legislation",
+    "values_of",
 ]

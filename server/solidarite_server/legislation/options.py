@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import IntEnum
 from typing import Any
 
@@ -37,6 +38,37 @@ class Calendrier(IntEnum):
     """Whenever: to simulate, and to replay history."""
 
 
+class RectificationEnAttente(IntEnum):
+    """What a rectified line counts for while it is examined (doubt D3)."""
+
+    MONTANT_DECLARE = 1
+    """What the household declared: the difference is owed back if the agency rejects it."""
+    MONTANT_PREREMPLI = 2
+    """What the records say: the difference is paid afterwards if the agency accepts it."""
+
+
+class CorrectionTardive(IntEnum):
+    """What a correction of the records that arrives after the submission does (doubt D4)."""
+
+    AU_CONTROLE = 1
+    """Nothing, until a control or the next declaration."""
+    RECALCUL = 2
+    """The quarter is computed again as soon as the correction is known."""
+
+
+class ExceptionsPpa(IntEnum):
+    """Which events open a frozen prime d'activité (doubt D10; R843-2)."""
+
+    SEPARATION_ET_ISOLEMENT = 1
+    """The end of couple life and the entry into isolation; an interruption of resources does not."""
+    AUCUNE = 2
+    """None: the prime waits for the next declaration."""
+
+
+class ReadingError(ValueError):
+    """A reading that cannot be understood; the text, in French, says what is accepted."""
+
+
 @dataclass(frozen=True, slots=True)
 class LegislationOptions:
     """A reading of the law. The defaults are the law as the project reads it."""
@@ -47,6 +79,12 @@ class LegislationOptions:
     """Reference months; AUTO follows the reform's calendar."""
     calendrier: Calendrier = Calendrier.MOIS_ENTIER
     """D11: days on which a declaration can be filed."""
+    rectification_en_attente: RectificationEnAttente = RectificationEnAttente.MONTANT_DECLARE
+    """D3: what a rectified line counts for while it is examined."""
+    correction_tardive: CorrectionTardive = CorrectionTardive.AU_CONTROLE
+    """D4: whether a correction known after the submission has the quarter computed again."""
+    exceptions_ppa: ExceptionsPpa = ExceptionsPpa.SEPARATION_ET_ISOLEMENT
+    """D10: events that open a frozen prime d'activité."""
     plancher_mensuel_rsa: bool = False
     """D2: floor each montant intermédiaire at 0 before averaging; default, the average only."""
     aah_professionnelle: bool = True
@@ -169,7 +207,11 @@ class LegislationOptions:
     @classmethod
     def named(cls, values: Mapping[str, str]) -> LegislationOptions:
         """Options from their names and texts; KeyError names an unknown option, ValueError an unknown value."""
-        known = {f.name: f for f in fields(cls)}
+        return cls.law().with_named(values)
+
+    def with_named(self, values: Mapping[str, str]) -> LegislationOptions:
+        """The same reading but for some options, by name and text; errors as those of `named`."""
+        known = {f.name: f for f in fields(self)}
         chosen: dict[str, Any] = {}
         for name, text in values.items():
             default = known[name].default
@@ -179,4 +221,34 @@ class LegislationOptions:
                 chosen[name] = type(default).__members__.get(text)  # type: ignore[union-attr]
             if chosen[name] is None:
                 raise ValueError(name)
-        return cls(**chosen)
+        return replace(self, **chosen)
+
+    @classmethod
+    def read(cls, text: str) -> LegislationOptions:
+        """A reading written `law` or `openfisca`, then `option=VALEUR`, separated by commas; ReadingError otherwise."""
+        reading, named = cls.law(), {}
+        for place, part in enumerate(filter(None, (part.strip() for part in text.split(",")))):
+            name, equals, value = (piece.strip() for piece in part.partition("="))
+            if not equals and place == 0 and name in ("law", "openfisca"):
+                reading = cls.openfisca() if name == "openfisca" else reading
+            elif name not in values_of() or not equals:
+                close = difflib.get_close_matches(name, values_of(), n=1)
+                hint = f" (peut-être {close[0]} ?)" if close else " (la liste : solidarite legislation options)"
+                raise ReadingError(f"option inconnue{hint} ; attendu : law ou openfisca, puis option=VALEUR")
+            elif value not in values_of()[name]:
+                raise ReadingError(f"{name} accepte {' ou '.join(values_of()[name])}")
+            else:
+                named[name] = value
+        return reading.with_named(named)
+
+
+def values_of() -> dict[str, tuple[str, ...]]:
+    """The values that each option accepts, by name, the default first."""
+    found: dict[str, tuple[str, ...]] = {}
+    for f in fields(LegislationOptions):
+        if isinstance(f.default, bool):
+            found[f.name] = ("true", "false") if f.default else ("false", "true")
+        else:
+            others = [member for member in type(f.default) if member != f.default]  # type: ignore[union-attr]
+            found[f.name] = tuple(member.name for member in (f.default, *others))
+    return found

@@ -153,24 +153,30 @@ def prefill(
     )
 
 
-def settled(lines: Iterable[Line], foyer: Foyer) -> tuple[Line, ...]:
+def settled(lines: Iterable[Line], foyer: Foyer, *, prefilled_until_decided: bool = False) -> tuple[Line, ...]:
     """Set what counts of each line, a negative month brought to zero, in order of month, member and nature.
 
     Amounts paid for work, or in lieu of it by the employer, are one sum a month, zeroed as a whole; the other natures
-    are each zeroed on their own (CASF R262-7 III, CSS R843-1).
+    are each zeroed on their own (CASF R262-7 III, CSS R843-1). A rectified line counts for what was declared, or, until
+    its decision, for what the records say (doubt D3).
     """
+
+    def standing(line: Line) -> int:
+        if prefilled_until_decided and line.status is LineStatus.RECTIFIE:
+            return line.montant_prerempli_cents or 0
+        return line.signed_cents
+
     lines = list(lines)
     professional: dict[tuple[str, Month], int] = defaultdict(int)
     for line in lines:
         if line.nature in _PROFESSIONAL:
-            professional[line.personne, line.mois] += line.signed_cents
+            professional[line.personne, line.mois] += standing(line)
     order = {membre.personne: place for place, membre in enumerate(foyer.membres)}
     lines.sort(key=lambda line: (line.mois, order[line.personne], line.nature))
-    return tuple(_settled(line, professional) for line in lines)
+    return tuple(_settled(line, standing(line), professional) for line in lines)
 
 
-def _settled(line: Line, professional: Mapping[tuple[str, Month], int]) -> Line:
-    signed = line.signed_cents
+def _settled(line: Line, signed: int, professional: Mapping[tuple[str, Month], int]) -> Line:
     total = professional[line.personne, line.mois] if line.nature in _PROFESSIONAL else signed
     retained, zeroed = (0, True) if total < 0 else (signed, False)
     if (retained, zeroed) == (line.montant_retenu_cents, line.zeroed):

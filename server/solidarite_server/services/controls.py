@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from solidarite_server.domain.foyer import Foyer
 from solidarite_server.domain.month import Month
 from solidarite_server.engine import Entitlement
-from solidarite_server.legislation import LegislationOptions
+from solidarite_server.legislation import CorrectionTardive, LegislationOptions
 from solidarite_server.ports import Store, StoredEvent
 from solidarite_server.prefill import Line, LineStatus, ressources_of
 from solidarite_server.services import codec, life
@@ -96,14 +96,17 @@ def _controlled_block(
     for foyer, declaration, (numero, quarter) in zip(foyers, fresh, quarters.items(), strict=True):
         before = [life.thaw(line, {}) for line in quarter.lines]
         pending = [line for line in before if line.status is LineStatus.RECTIFIE]
-        lines = life.carried_over(before, declaration, foyer)
+        lines = life.carried_over(before, declaration, foyer, quarter.reading)
         changed = dossiers[numero].known_at_us > quarter.foyer_known_at_us
         if not pending and not changed and _amounts(lines) == _amounts(before):
             continue  # nothing has changed: neither have the rights
         if pending:
             rejected = [replace(line, status=LineStatus.REJETE) if line in pending else line for line in before]
-            lines = life.carried_over(rejected, declaration, foyer)
+            lines = life.carried_over(rejected, declaration, foyer, quarter.reading)
         cause = _cause(before, lines, pending=bool(pending))
+        at_once = quarter.reading.correction_tardive is CorrectionTardive.RECALCUL
+        if at_once and cause in (MISSING_LINE, LATE_CORRECTION):
+            continue  # already paid on what is known now
         due = service.recomputed(replace(declaration, lines=lines), quarter, dossiers[numero].known_at_us)
         block.findings.extend(_findings(numero, cause, quarter.amounts, due))
     if detect_non_recours:

@@ -17,7 +17,7 @@ from solidarite_server.domain.foyer import Foyer, Role
 from solidarite_server.domain.month import Month
 from solidarite_server.domain.record import StoredRecord
 from solidarite_server.engine import Entitlement, reference_quarter
-from solidarite_server.legislation import LegislationOptions
+from solidarite_server.legislation import CorrectionTardive, LegislationOptions
 from solidarite_server.ports import Clock, NewEvent, Store, StoredEvent
 from solidarite_server.prefill import (
     Declaration,
@@ -38,6 +38,7 @@ from solidarite_server.services.life import (
     REVISED,
     SUBMITTED,
     Amended,
+    Benefit,
     Cause,
     Change,
     Decided,
@@ -61,7 +62,9 @@ class DeclarationView:
     window: Window
     events: tuple[StoredEvent, ...]
     differences: tuple[Difference, ...] = ()
-    """What the last decision or revision changed."""
+    """What the last decision or revision changed, or a late correction where it counts at once (doubt D4)."""
+    corrected: bool = False
+    """Whether the amounts follow a correction known since the last event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,7 @@ class _Standing:
     quarter: FrozenQuarter | None
     amendments: tuple[Amended, ...]
     differences: tuple[Difference, ...] = ()
+    corrected: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,8 @@ class _Current:
     declaration: Declaration
     etag: str
     events: tuple[StoredEvent, ...]
+    kept_amounts: tuple[Entitlement, ...] = ()
+    """Those of the last event, once submitted: what a further event is compared with."""
 
 
 class DeclarationService:
@@ -110,8 +116,10 @@ class DeclarationService:
             shown = replace(shown, signals=signals) if signals else shown
             return DeclarationView(shown, current.etag, None, window, current.events)
         entitlements = self._frozen_entitlements(numero_allocataire, declaration, quarter, explain=explain)
-        differences = current.standing.differences
-        return DeclarationView(declaration, current.etag, entitlements, window, current.events, differences)
+        standing = current.standing
+        return DeclarationView(
+            declaration, current.etag, entitlements, window, current.events, standing.differences, standing.corrected
+        )
 
     def records_behind(self, view: DeclarationView) -> dict[str, list[StoredRecord]]:
         """Every version held on the members for the reference months, as known at the view's instant, by line_id."""
@@ -186,10 +194,10 @@ class DeclarationService:
         def payload(current: _Current) -> bytes:
             life.refuse_unless(current.standing.state, life.DECIDABLE, "aucune rectification n'attend de décision")
             quarter = _frozen_quarter(current.standing)
-            lines = life.decided(current.declaration.lines, current.foyer, decisions)
+            lines = life.decided(current.declaration.lines, current.foyer, decisions, quarter.reading)
             after = self._recomputed(numero_allocataire, replace(current.declaration, lines=lines), quarter)
             motif = " ; ".join(dict.fromkeys(d.motif for d in decisions if d.motif)) or "Rectification acceptée"
-            found = life.differences(quarter.amounts, after.amounts, motif)
+            found = life.differences(current.kept_amounts, after.amounts, motif)
             return codec.dumps(Decided(tuple(decisions), after, found))
 
         asked = _Decisions(tuple(decisions))
@@ -217,7 +225,7 @@ class DeclarationService:
                 declaration = current.declaration
                 base = self._with_exception(numero_allocataire, mois, before, cause, event_date)
             after = self._recomputed(numero_allocataire, declaration, base)
-            found = life.differences(before.amounts, after.amounts, motif)
+            found = life.differences(current.kept_amounts, after.amounts, motif)
             return codec.dumps(Revised(cause, after, found, event_date, motif))
 
         asked = _Revision(cause, event_date, motif)
@@ -267,15 +275,41 @@ class DeclarationService:
         foyer, foyer_known_at = self._foyers.get(numero_allocataire, known_at_us=dossier_known_at)
         if quarter is None:
             fresh = self._prefilled(foyer, mois, horizon)
-            declaration = life.amended(fresh, foyer, standing.amendments)
+            declaration = life.amended(fresh, foyer, standing.amendments, self._options)
         else:
             fresh = self._prefilled(foyer, mois, quarter.known_at_us)
             by_id = {line.line_id: line for line in fresh.lines}
             lines = tuple(life.thaw(line, by_id) for line in quarter.lines)
             declaration = replace(fresh, persons=quarter.persons, lines=lines)
+            if quarter.reading.correction_tardive is CorrectionTardive.RECALCUL:
+                standing, declaration = self._corrected(numero_allocataire, standing, foyer, declaration, horizon)
         if declaration.state is not standing.state:
             declaration = replace(declaration, state=standing.state)
-        return _Current(standing, foyer, foyer_known_at, declaration, etag_of(len(events), declaration), tuple(events))
+        etag = etag_of(len(events), declaration)
+        kept = quarter.amounts if quarter is not None else ()
+        return _Current(standing, foyer, foyer_known_at, declaration, etag, tuple(events), kept)
+
+    def _corrected(
+        self, numero_allocataire: str, standing: _Standing, foyer: Foyer, declaration: Declaration, horizon: int
+    ) -> tuple[_Standing, Declaration]:
+        """The quarter as corrections known since its last event make it, in the reading that does not wait (doubt D4).
+
+        Nothing is kept: what is known at an instant gives the same amounts each time, and the next event keeps them.
+        """
+        quarter = _frozen_quarter(standing)
+        fresh = self._prefilled(foyer, declaration.mois_declaration, horizon)
+        lines = life.carried_over(declaration.lines, fresh, foyer, quarter.reading)
+        if [(line.line_id, line.montant_retenu_cents) for line in lines] == [
+            (line.line_id, line.montant_retenu_cents) for line in declaration.lines
+        ]:
+            return standing, declaration
+        declaration = replace(fresh, lines=lines)
+        after = self._recomputed(numero_allocataire, declaration, quarter)
+        found = life.differences(quarter.amounts, after.amounts, "Correction transmise par un payeur")
+        state = standing.state
+        if state is not DeclarationState.CLOSE:
+            state = life.state_after(lines, recomputed=True)
+        return _Standing(state, after, (), found, corrected=True), declaration
 
     def _standing(self, mois: Month, events: Sequence[StoredEvent], known_at_us: int | None) -> _Standing:
         today = day_of(self._clock.now_us() if known_at_us is None else known_at_us)
@@ -304,7 +338,8 @@ class DeclarationService:
         horizon = self._store.last_instant_us()
         foyer, foyer_known_at = self._foyers.get(numero_allocataire, known_at_us=horizon)
         fresh = self._prefilled(foyer, before.mois_declaration, horizon)
-        declaration = replace(fresh, lines=life.carried_over(before.lines, fresh, foyer))
+        lines = life.carried_over(before.lines, fresh, foyer, quarter.reading)
+        declaration = replace(fresh, lines=lines)
         return declaration, replace(quarter, foyer_known_at_us=foyer_known_at)
 
     def _with_exception(
@@ -325,7 +360,6 @@ class DeclarationService:
             persons=declaration.persons,
             known_at_us=declaration.known_at_us,
             legislation_version=entitlements.legislation_version,
-            options=self._options.changed(),
         )
 
     def _entitlements_of(
@@ -333,20 +367,25 @@ class DeclarationService:
     ) -> QuarterEntitlements:
         foyer, _ = self._foyers.get(numero_allocataire, known_at_us=quarter.foyer_known_at_us)
         mois = declaration.mois_declaration
-        examined = {}
-        for droit in reference_quarter(foyer, mois, self._options).mois_droit:
-            held = [e for e in quarter.exceptions if Month.of(e.event_date) <= droit]
-            if held:
-                newest = max(quarter.foyer_known_at_us, *(e.foyer_known_at_us for e in held))
-                dossier, _ = self._foyers.get(numero_allocataire, known_at_us=newest)
-                examined[droit] = life.as_examined(dossier, mois, held)
+        reading = quarter.reading
+        examined: dict[Benefit, dict[Month, Foyer]] = {benefit: {} for benefit in Benefit}
+        for droit in reference_quarter(foyer, mois, reading).mois_droit:
+            for benefit, months in examined.items():
+                held = [
+                    e for e in quarter.exceptions if Month.of(e.event_date) <= droit and life.opens(benefit, e, reading)
+                ]
+                if held:
+                    newest = max(quarter.foyer_known_at_us, *(e.foyer_known_at_us for e in held))
+                    dossier, _ = self._foyers.get(numero_allocataire, known_at_us=newest)
+                    months[droit] = life.as_examined(dossier, mois, held)
         return quarter_entitlements(
             foyer,
             ressources_of(declaration.lines),
             mois,
-            options=LegislationOptions.named(quarter.options),
+            options=reading,
             with_steps=explain,
-            examined=examined,
+            examined_rsa=examined[Benefit.RSA],
+            examined_ppa=examined[Benefit.PRIME_ACTIVITE],
         )
 
     def _frozen_entitlements(

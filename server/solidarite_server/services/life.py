@@ -26,6 +26,7 @@ from solidarite_server.domain.foyer import Foyer, Membre, Role
 from solidarite_server.domain.month import Month
 from solidarite_server.domain.nature import NatureRessource
 from solidarite_server.engine import Entitlement
+from solidarite_server.legislation import ExceptionsPpa, LegislationOptions, RectificationEnAttente
 from solidarite_server.prefill import Declaration, DeclarationState, Line, LineStatus, PersonPrefill, settled
 
 
@@ -162,6 +163,11 @@ class FrozenQuarter:
     options: Mapping[str, str]
     exceptions: tuple[Exceptional, ...] = ()
 
+    @property
+    def reading(self) -> LegislationOptions:
+        """The reading of the law it was submitted under."""
+        return LegislationOptions.named(self.options)
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -250,7 +256,15 @@ def resolve(declaration: Declaration, changes: Sequence[Change]) -> tuple[LineCh
     return tuple(resolved)
 
 
-def amended(declaration: Declaration, foyer: Foyer, events: Sequence[Amended]) -> Declaration:
+def lines_counted(lines: Iterable[Line], foyer: Foyer, options: LegislationOptions) -> tuple[Line, ...]:
+    """What counts of each line, under the reading of doubt D3."""
+    waits = options.rectification_en_attente is RectificationEnAttente.MONTANT_PREREMPLI
+    return settled(lines, foyer, prefilled_until_decided=waits)
+
+
+def amended(
+    declaration: Declaration, foyer: Foyer, events: Sequence[Amended], options: LegislationOptions
+) -> Declaration:
     """Replay the household's changes over freshly prefilled lines. Whatever the records became, none is refused."""
     if not events:
         return declaration
@@ -258,7 +272,7 @@ def amended(declaration: Declaration, foyer: Foyer, events: Sequence[Amended]) -
     for event in events:
         for change in event.changes:
             _replay(lines, change)
-    return replace(declaration, lines=settled(lines.values(), foyer))
+    return replace(declaration, lines=lines_counted(lines.values(), foyer, options))
 
 
 def _line_changes(declaration: Declaration, lines: Mapping[str, Line], change: Change, field: str) -> list[LineChange]:
@@ -361,7 +375,9 @@ def _replay(lines: dict[str, Line], change: LineChange) -> None:
 # After the submission
 
 
-def decided(lines: Sequence[Line], foyer: Foyer, decisions: Sequence[LineDecision]) -> tuple[Line, ...]:
+def decided(
+    lines: Sequence[Line], foyer: Foyer, decisions: Sequence[LineDecision], options: LegislationOptions
+) -> tuple[Line, ...]:
     """Apply decisions, all or none. A rejected line falls back on its prefilled amount (REGULATION §2.5)."""
     by_id = {line.line_id: line for line in lines}
     for place, decision in enumerate(decisions):
@@ -376,10 +392,12 @@ def decided(lines: Sequence[Line], foyer: Foyer, decisions: Sequence[LineDecisio
         if decision.action is Action.RETAIN:
             amount = _positive(decision.montant_retenu_cents, f"{field}.montant_retenu_cents")
             by_id[decision.line_id] = replace(by_id[decision.line_id], montant_decide_cents=amount)
-    return settled(by_id.values(), foyer)
+    return lines_counted(by_id.values(), foyer, options)
 
 
-def carried_over(before: Sequence[Line], fresh: Declaration, foyer: Foyer) -> tuple[Line, ...]:
+def carried_over(
+    before: Sequence[Line], fresh: Declaration, foyer: Foyer, options: LegislationOptions
+) -> tuple[Line, ...]:
     """The lines of a control: what the records say now, under what the household and the agency said of each line."""
     lines = {line.line_id: line for line in fresh.lines}
     for old in before:
@@ -395,7 +413,7 @@ def carried_over(before: Sequence[Line], fresh: Declaration, foyer: Foyer) -> tu
             montant_prerempli_cents=new.montant_prerempli_cents if new else None,
             records=new.records if new else (),
         )
-    return settled(lines.values(), foyer)
+    return lines_counted(lines.values(), foyer, options)
 
 
 def state_after(lines: Iterable[Line | FrozenLine], *, recomputed: bool) -> DeclarationState:
@@ -458,6 +476,15 @@ def as_examined(foyer: Foyer, mois_declaration: Month, exceptions: Iterable[Exce
                 ),
             )
     return foyer
+
+
+def opens(benefit: Benefit, exception: Exceptional, options: LegislationOptions) -> bool:
+    """Whether an event opens a frozen benefit: the RSA by R262-4-1, the prime by the reading of doubt D10 (R843-2)."""
+    if benefit is Benefit.RSA:
+        return True
+    if options.exceptions_ppa is ExceptionsPpa.AUCUNE:
+        return False
+    return exception.cause is not Cause.INTERRUPTION_RESSOURCES
 
 
 def _interrupted(membre: Membre, end: date, mois_declaration: Month) -> Membre:

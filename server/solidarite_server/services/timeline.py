@@ -47,6 +47,10 @@ def timeline(view: DeclarationView, records: dict[str, list[StoredRecord]]) -> l
     found = [event for stored in view.events for event in _of_event(stored)]
     for line_id, versions in records.items():
         found.extend(_of_record(line_id, stored) for stored in versions)
+    if view.corrected:
+        at = max(stored.known_at_us for versions in records.values() for stored in versions)
+        found.append(TimelineEvent(at, CAF, "RECOMPUTED", "Droits recalculés : correction d'un payeur"))
+        found.extend(_of_differences(at, view.differences))
     return sorted(found, key=lambda event: event.at_us)
 
 
