@@ -75,7 +75,7 @@ def options(json: Annotated[bool, typer.Option("--json", help="Écrire du JSON p
         return 0
     for row in rows:
         doubt = f" ({row['doubt']})" if row["doubt"] else ""
-        oracle = f" ; openfisca : {row['openfisca']}" if row["openfisca"] else ""
-        typer.echo(f"{row['option']}{doubt} = {row['default']}, au choix {row['others']}{oracle}")
+        simplified = f" ; openfisca : {row['openfisca']}" if row["openfisca"] else ""
+        typer.echo(f"{row['option']}{doubt} = {row['default']}, au choix {row['others']}{simplified}")
         typer.echo(f"    {row['description']}")
     return 0
