@@ -35,7 +35,7 @@ from solidarite_client._requests import Amendment, MonthLike
 from solidarite_client._retry import Backoff
 from solidarite_client._settings import ClientSettings
 from solidarite_client._sync import SolidariteClient, Upload
-from solidarite_client._upload import Progress, journal_of_file, journal_of_items, open_idle
+from solidarite_client._upload import Progress, dropped_when_refused, journal_of_file, journal_of_items, open_idle
 from solidarite_client.errors import ClientClosed, ForkedClient, decode
 from solidarite_client.spool import default_directory, unfinished
 
@@ -132,7 +132,8 @@ class AsyncSolidariteClient:
             source_id=source_id,
             settings=self.settings,
         )
-        return await self._send(journal, on_progress)
+        with dropped_when_refused(journal):
+            return await self._send(journal, on_progress)
 
     async def finish_interrupted(
         self,

@@ -38,6 +38,7 @@ from solidarite_client._upload import (
     STREAM_METHOD,
     Progress,
     Window,
+    dropped_when_refused,
     ended_early,
     journal_of_file,
     journal_of_items,
@@ -139,7 +140,8 @@ class SolidariteClient:
             source_id=source_id,
             settings=self.settings,
         )
-        return self._send(journal, on_progress)
+        with dropped_when_refused(journal):
+            return self._send(journal, on_progress)
 
     def finish_interrupted(
         self,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from solidarite.v1.resource_record_pb2 import StreamResourceRecordsResponse
@@ -10,7 +11,7 @@ from solidarite.v1.resource_record_pb2 import StreamResourceRecordsResponse
 from solidarite_client._journal import IngestSummary, Journal, MemoryJournal
 from solidarite_client._packing import batches
 from solidarite_client._settings import ClientSettings
-from solidarite_client.errors import ServerUnreachable, SpoolBusy, SpoolDamaged, SpoolError
+from solidarite_client.errors import PermissionRefused, ServerUnreachable, SpoolBusy, SpoolDamaged, SpoolError
 from solidarite_client.files import read_file
 from solidarite_client.spool import Spool, file_key
 
@@ -122,6 +123,17 @@ def journal_of_file(path: Path, *, directory: Path, target: str, source_id: str,
         spool.discard()
         raise
     return spool
+
+
+@contextmanager
+def dropped_when_refused(spool: Spool) -> Iterator[None]:
+    """Leave no journal of a file that its sender had no right to send: the file is at hand, its NIRs need no copy."""
+    try:
+        yield
+    except PermissionRefused:
+        if spool.acknowledged == 0:
+            spool.discard()
+        raise
 
 
 def open_idle(folder: Path) -> Spool | None:

@@ -122,15 +122,23 @@ def _usage_error(error: Any, missing: Sequence[str]) -> str:
     if kind == "MissingParameter":
         names = getattr(error.param, "opts", None) or [getattr(error.param, "name", "")]
         what = "option obligatoire absente" if str(names[0]).startswith("-") else "argument obligatoire absent"
-        return f"{what} : {names[0] if what.startswith('option') else str(names[0]).upper()}"
+        return f"{what} : {_shown(str(names[0]))}"
     if kind == "BadParameter":
-        names = getattr(error.param, "opts", None)
-        return f"valeur refusée pour {names[0]} : {_expected(error)}" if names else str(error.message)
+        names = getattr(error.param, "opts", None) or [error.param_hint]
+        return f"valeur refusée pour {_shown(names[0])} : {_expected(error)}" if names[0] else str(error.message)
     if kind == "BadOptionUsage":
-        return f"l'option {error.option_name} attend une valeur"
+        takes = "ne prend pas de" if "does not take" in error.message else "attend une"
+        return f"l'option {error.option_name} {takes} valeur"
+    if "unexpected extra argument" in error.message:
+        return "arguments en trop : l'aide dit ceux qui sont attendus"
     if "No such command" in error.message:
         return "commande inconnue" + (f" ; {_SERVER_HINT}" if missing else "")
     return str(error.format_message())
+
+
+def _shown(name: str) -> str:
+    """An option as it is typed, an argument as the help shows it."""
+    return name if name.startswith("-") else name.upper()
 
 
 def _expected(error: Any) -> str:

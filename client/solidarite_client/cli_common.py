@@ -7,7 +7,7 @@ import inspect
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -48,10 +48,15 @@ def read_euros(text: str) -> int:
     return int(whole) * 100 + int(fraction.ljust(2, "0"))
 
 
+def read_one_of(names: Iterable[str], text: str) -> str:
+    """One of the names, in any case; otherwise they are all told."""
+    if text.upper() not in names:
+        raise typer.BadParameter(f"attendu : {', '.join(names)}")
+    return text.upper()
+
+
 def read_nature(text: str) -> NatureRessource:
-    if text.upper() not in NatureRessource.__members__:
-        raise typer.BadParameter("attendu : une nature du contrat, par exemple PENSION_ALIMENTAIRE")
-    return NatureRessource[text.upper()]
+    return NatureRessource[read_one_of(NatureRessource.__members__, text)]
 
 
 def _instant(text: str) -> datetime:

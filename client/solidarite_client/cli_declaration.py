@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, date
 from decimal import Decimal
-from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,6 +22,7 @@ from solidarite_client.cli_common import (
     read_euros,
     read_month,
     read_nature,
+    read_one_of,
     table,
 )
 from solidarite_client.models import Month, NatureRessource
@@ -43,13 +43,12 @@ if TYPE_CHECKING:
     from solidarite_client._sync import SolidariteClient
 
 
-class RevisionCause(Enum):
-    """Why a frozen quarter is computed again: the contract's names."""
+_CAUSES = ("CONTROLE", "INTERRUPTION_RESSOURCES", "FIN_VIE_COUPLE", "ISOLEMENT")
+"""Why a frozen quarter is computed again: the contract's names."""
 
-    CONTROLE = "CONTROLE"
-    INTERRUPTION_RESSOURCES = "INTERRUPTION_RESSOURCES"
-    FIN_VIE_COUPLE = "FIN_VIE_COUPLE"
-    ISOLEMENT = "ISOLEMENT"
+
+def _read_cause(text: str) -> str:
+    return read_one_of(_CAUSES, text)
 
 
 # LineStatus of the contract, in the words of the household.
@@ -280,7 +279,10 @@ def _decide(client: SolidariteClient, allocataire: str, month: Month, decision: 
 
 def revise(
     client: SolidariteClient,
-    cause: Annotated[RevisionCause, typer.Argument(metavar="CAUSE", help="Pourquoi le trimestre est recalculé.")],
+    cause: Annotated[
+        str,
+        typer.Argument(metavar="CAUSE", parser=_read_cause, help=f"Pourquoi recalculer : {', '.join(_CAUSES)}."),
+    ],
     allocataire: Allocataire,
     month: DeclarationMonth,
     event_date: Annotated[
@@ -293,7 +295,7 @@ def revise(
     """Recalculer un trimestre figé : contrôle, ou l'une des trois exceptions de l'article R262-4-1."""
     etag = client.prefill_declaration(allocataire, month).etag
     answer = client.revise_declaration(
-        allocataire, month, etag=etag, cause=cause.value, event_date=event_date, motif_fr=motif
+        allocataire, month, etag=etag, cause=cause, event_date=event_date, motif_fr=motif
     )
     _show_recomputed(answer, json)
 

@@ -18,8 +18,10 @@ from solidarite_client.cli_common import Json, connected, console, print_json, t
 if TYPE_CHECKING:
     from solidarite_client._journal import IngestSummary
     from solidarite_client._sync import SolidariteClient
+    from solidarite_client.errors import CallError
 
 _REFUSALS_SHOWN = 20
+_WHO = "Rien n'a été envoyé : une source se présente par son certificat (--tls-cert, --tls-key), --source est son nom."
 _COUNTS = ("accepted", "replaced", "unchanged", "refused")
 
 
@@ -82,11 +84,25 @@ def _ingest_all(
             outcomes.append(_failure(path, str(error)))
         except CallError as error:
             # The files that follow would meet the same server; what is journalled waits for the next run.
-            outcomes.append(_failure(path, f"{error} ; relancez la même commande pour reprendre l'envoi"))
+            outcomes.append(_failure(path, _what_to_do(error)))
             break
         else:
             outcomes.append(_outcome(str(path), summary))
     return outcomes
+
+
+def _what_to_do(error: CallError) -> str:
+    """The error, then what helps: the same command again only where it may go through."""
+    from solidarite_client.errors import DeadlineExceeded, HandshakeFailed, PermissionRefused, Retryable
+
+    said = str(error).rstrip(".")
+    if isinstance(error, Retryable | DeadlineExceeded):
+        return f"{said} ; relancez la même commande pour reprendre l'envoi"
+    if isinstance(error, PermissionRefused):
+        return f"{said}. {_WHO}"
+    if isinstance(error, HandshakeFailed):
+        return f"{said}. Rien n'a été envoyé."
+    return f"{said}. La même commande serait refusée de même : corrigez d'abord."
 
 
 def _outcome(name: str, summary: IngestSummary) -> dict[str, Any]:

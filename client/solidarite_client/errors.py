@@ -14,6 +14,7 @@
     │   │   ├── Overloaded            too much work is waiting
     │   │   ├── StoreUnavailable      the store cannot commit; nothing was kept
     │   │   └── ServerUnreachable     no answer came: server down, or network cut
+    │   ├── HandshakeFailed           somebody listens there, but TLS or a certificate keeps the two apart
     │   ├── DeadlineExceeded          no answer in the time allowed; the call may have been done
     │   ├── NotImplementedYet         the contract announces it, this server does not do it
     │   └── ServerFailure             unforeseen on the server: `reference` finds it in the server's log
@@ -134,6 +135,10 @@ class StoreUnavailable(Retryable):
 
 class ServerUnreachable(Retryable):
     """No answer came: the server is down, or the network is cut."""
+
+
+class HandshakeFailed(CallError):
+    """Somebody listens at that address, but TLS or a certificate keeps the two apart: trying again changes nothing."""
 
 
 class DeadlineExceeded(CallError):
@@ -268,6 +273,51 @@ _BY_STATUS: dict[grpc.StatusCode, tuple[type[CallError], str]] = {
     grpc.StatusCode.UNIMPLEMENTED: (NotImplementedYet, "ce serveur ne propose pas cette opération"),
 }
 
+# What gRPC says of a connection that could not be made: the only place where the cause can be read.
+_NO_CONNECTION = "failed to connect to all addresses"
+_CAUSES: tuple[tuple[str, type[CallError], str], ...] = (
+    (
+        "WRONG_VERSION_NUMBER",
+        HandshakeFailed,
+        "le serveur de cette adresse parle en clair et ce client en TLS : retirez --tls-ca, --tls-cert et --tls-key "
+        "(en Python, tls), ou donnez l'adresse qui sert en TLS",
+    ),
+    (
+        "CERTIFICATE_VERIFY_FAILED",
+        HandshakeFailed,
+        "le certificat du serveur n'est pas signé par les autorités données, ou n'est plus valable : donnez l'autorité "
+        "de ce serveur (--tls-ca ; en Python, Tls(root_certificates=…))",
+    ),
+    (
+        "Hostname Verification",
+        HandshakeFailed,
+        "le certificat du serveur n'est pas au nom de cette adresse : appelez-le par un nom que le certificat porte",
+    ),
+    (
+        "security handshaker",
+        HandshakeFailed,
+        "un des fichiers de certificats n'est pas du PEM, ou la clé n'est pas celle du certificat (--tls-ca, "
+        "--tls-cert, --tls-key)",
+    ),
+    # A server at its limit of connections closes them too: this one may pass.
+    (
+        "Socket closed",
+        ServerUnreachable,
+        "le serveur de cette adresse ferme la connexion aussitôt : il attend sans doute TLS (--tls-ca ; en Python, "
+        "tls), ou le certificat d'une source signé par son autorité (--tls-cert, --tls-key)",
+    ),
+    ("DNS resolution failed", ServerUnreachable, "le nom du serveur est inconnu : vérifiez l'adresse, hôte:port"),
+)
+
+
+def _unavailable(text: str) -> tuple[type[CallError], str]:
+    """Why there is no connection, as far as gRPC's text tells."""
+    if _NO_CONNECTION in text or "DNS" in text:
+        for mark, kind, message in _CAUSES:
+            if mark in text:
+                return kind, message
+    return _BY_STATUS[grpc.StatusCode.UNAVAILABLE]
+
 
 def decode(error: grpc.RpcError) -> CallError:
     """Turn what gRPC raises into an error of the tree, by its reason or else by its status.
@@ -277,6 +327,8 @@ def decode(error: grpc.RpcError) -> CallError:
     """
     status = error.code() if isinstance(error, grpc.Call) or hasattr(error, "code") else grpc.StatusCode.UNKNOWN
     kind, message = _BY_STATUS.get(status, (ServerFailure, "le service a rencontré une erreur imprévue"))
+    if status is grpc.StatusCode.UNAVAILABLE and hasattr(error, "details"):
+        kind, message = _unavailable(error.details() or "")
     try:
         return _from_details(_status_details(error), status, kind, message)
     except DecodeError:  # a proxy's details, not ours

@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from solidarite_server.rpc.health import IngestHealth
 from solidarite_server.rpc.identity import Door, IdentityInterceptor
 from solidarite_server.rpc.interceptors import CallRules
 from solidarite_server.rpc.observation import Observer, Tracer
-from solidarite_server.rpc.server import add_health, add_ports, add_reflection, new_server, set_serving
+from solidarite_server.rpc.server import add_health, add_ports, add_reflection, new_server, refuse_unsafe, set_serving
 from solidarite_server.rpc.servicers import Services, add_servicers
 from solidarite_server.services.audit import AuditTrail
 from solidarite_server.services.campaign import Progress, run_campaign
@@ -43,6 +44,10 @@ from solidarite_server.settings import NO_IDENTITY, Settings
 from solidarite_server.storage import is_postgres, key_file_of, open_store, sqlite_path
 
 _MEASURE_SECONDS = 5.0
+_COMPILING = (
+    "Premier démarrage de cette version : les règles de calcul sont compilées, une demi-minute environ, une seule "
+    "fois. Le serveur ouvre ensuite."
+)
 
 
 class SettingsError(ValueError):
@@ -91,12 +96,14 @@ async def start_server(settings: Settings, clock: Clock | None = None) -> Runnin
     """Open the store and serve; SettingsError when the settings do not allow it. Tests give a clock of their own."""
     clock = clock or SystemClock()
     try:
+        refuse_unsafe(settings)
         door = _door(settings, clock)
         keys = load_or_create(key_file_of(settings.store, settings.pseudonym_key_file))
         store = open_store(settings.store, clock=clock, keys=keys)
     except (ValueError, OSError) as error:
         raise SettingsError(str(error)) from error
-    warm_up()
+    with _said_when_long(_COMPILING, 2.0):
+        warm_up()
     trail = AuditTrail(store)
     options = settings.legislation_options
     metrics = Metrics(settings.metrics_sources) if _metrics_wanted(settings) else None
@@ -155,6 +162,18 @@ async def start_server(settings: Settings, clock: Clock | None = None) -> Runnin
         addresses[0], addresses[1:], metrics_address, server, watch, names, ingest, trail, store,
         admission, closing, tasks, metrics_server,
     )  # fmt: skip
+
+
+@contextmanager
+def _said_when_long(text: str, seconds: float) -> Iterator[threading.Timer]:
+    """Say on stderr what is going on once it has lasted so long: who waits before a mute command thinks it is stuck."""
+    timer = threading.Timer(seconds, print, [text], {"file": sys.stderr, "flush": True})
+    timer.daemon = True
+    timer.start()
+    try:
+        yield timer
+    finally:
+        timer.cancel()
 
 
 def _metrics_wanted(settings: Settings) -> bool:

@@ -119,6 +119,7 @@ def _serve_alone(settings: Settings) -> int:
 
 
 def _serve_together(settings: Settings) -> int:
+    from solidarite_server.listening import AddressError, refuse_unusable
     from solidarite_server.settings import NO_IDENTITY
     from solidarite_server.supervisor import Supervisor
 
@@ -128,7 +129,13 @@ def _serve_together(settings: Settings) -> int:
             typer.echo(NO_IDENTITY)
 
     try:
+        # Processes of this service may share the port, with those of another supervisor too: one takes over so.
+        refuse_unusable(settings.listen, "--listen, ou listen dans les réglages", shared=True)
+        refuse_unusable(settings.metrics_listen, "metrics_listen")
         return Supervisor(settings, announce).run()
+    except AddressError as error:
+        typer.echo(f"Erreur : {error}", err=True)
+        return 1
     except (ValueError, OSError):
         typer.echo("Erreur : cette adresse ne peut pas être écoutée : elle est mal écrite ou déjà prise.", err=True)
         return 1

@@ -114,7 +114,16 @@ def _as_table(lines: deque[StoredAuditLine]) -> Iterator[str]:
     if not lines:
         yield "Aucune ligne."
     for line in lines:
-        yield f"{line.number:>8}  {_instant(line.at_us)}  {line.actor}  {line.action}  {line.subject}  {line.purpose}"
+        columns = (line.actor, line.action, line.subject, line.purpose)
+        yield f"{line.number:>8}  {_instant(line.at_us)}  {'  '.join(map(_column, columns))}"
+
+
+def _column(text: str) -> str:
+    """A value that cannot pass for two columns: quoted as soon as it holds a space, a quote or what does not print."""
+    if text and text.isprintable() and not any(character in ' "\\' for character in text):
+        return text
+    quoted = json_module.dumps(text, ensure_ascii=False)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in quoted)
 
 
 def _instant(us: int) -> str:

@@ -13,7 +13,13 @@ from solidarite_server.domain.nir import holds_nir
 
 _SCOPES = [scope.value for scope in Scope if scope is not Scope.RECORDS_WRITE]
 _BENEFITS = [benefit.value[0] for benefit in BenefitScope]
-_PORTAL = (Scope.FOYERS_READ, Scope.DECLARATIONS_READ, Scope.DECLARATIONS_WRITE, Scope.ENTITLEMENTS_READ)
+_PORTAL = (
+    Scope.FOYERS_READ,
+    Scope.DECLARATIONS_READ,
+    Scope.DECLARATIONS_WRITE,
+    Scope.ENTITLEMENTS_READ,
+    Scope.ENTITLEMENTS_COMPUTE,
+)
 Directory = Annotated[
     Path,
     typer.Option("--dir", envvar="SOLIDARITE_AUTH_DIR", metavar="RÉPERTOIRE", help="Répertoire de l'autorité."),

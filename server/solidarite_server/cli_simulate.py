@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from solidarite_server.cli_options import parse_month
+from solidarite_server.cli_store import KeyFile
 from solidarite_server.domain.month import Month
 
 if TYPE_CHECKING:
@@ -57,10 +58,7 @@ def population(
     store: Annotated[
         str, typer.Option("--store", metavar="URL", help="Magasin à remplir : sqlite:///CHEMIN ou postgresql://….")
     ] = "",
-    key: Annotated[
-        Path | None,
-        typer.Option("--pseudonym-key-file", metavar="FICHIER", help="Clé des pseudonymes, avec PostgreSQL."),
-    ] = None,
+    key: KeyFile = None,
     whole_country: Annotated[
         bool,
         typer.Option("--whole-country", help="Magasin : les enregistrements de tous, et pas des seuls déclarants."),

@@ -21,6 +21,7 @@ KeyFile = Annotated[
     Path | None,
     typer.Option(
         "--key-file",
+        "--pseudonym-key-file",
         envvar="SOLIDARITE_PSEUDONYM_KEY_FILE",
         metavar="FICHIER",
         help="Clés des pseudonymes ; avec SQLite, celles qui sont à côté de la base.",

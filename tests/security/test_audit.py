@@ -19,6 +19,7 @@ from solidarite.v1 import foyer_pb2
 from solidarite_client.cli import main
 from solidarite_server.domain.errors import StoreUnavailable
 from solidarite_server.ports import AuditAnchor, AuditLine, StoredAuditLine
+from solidarite_server.services import keyring
 from solidarite_server.services.audit import AuditTrail, dossier_subject
 from solidarite_server.services.keyring import Keyring
 from solidarite_server.storage import SqliteStore
@@ -286,3 +287,23 @@ def test_the_commands_show_and_verify_the_trail(door: Door, capsys: pytest.Captu
     (tmp_path / "autre.key").write_bytes(b"z" * 32)
     assert main(["audit", "verify", "--store", store, "--key-file", str(tmp_path / "autre.key")]) == 1
     assert "clés" in capsys.readouterr().err
+
+
+def test_a_value_with_spaces_cannot_pass_for_two_columns_of_what_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    url = f"sqlite:///{tmp_path / 'a.db'}"
+    keys = keyring.load_or_create(tmp_path / "a.db.key")
+    store = SqliteStore(tmp_path / "a.db", clock=HandClock(), keys=keys)
+    store.write_audit(
+        [
+            AuditLine("agent:a  GET_FOYER  0000002  rien", "SUBMIT_DECLARATION", "0000001", "instruction du droit"),
+            AuditLine('agent:"a', "GET_FOYER", "", "\u202ed\u00a0e"),
+        ]
+    )
+    store.close()
+    capsys.readouterr()
+    assert main(["audit", "show", "--store", url]) == 0
+    first, second = (line.split("  ", 2)[2] for line in capsys.readouterr().out.strip().splitlines()[-2:])
+    assert first.endswith('"agent:a  GET_FOYER  0000002  rien"  SUBMIT_DECLARATION  0000001  "instruction du droit"')
+    assert second.endswith('"agent:\\"a"  GET_FOYER  ""  "\\u202ed\\xa0e"')

@@ -196,6 +196,7 @@ def live(left: Left, ports: list[int]) -> None:
     left.texts.update({f"journal {name}": data for name, data in left.files("etat/**/*").items()})
     run("ingest", *as_source, "casse.dsn", code=1)
     run("ingest", *as_source[:2], "--source", "comete", *as_source[4:], "bon.dsn", code=1)
+    run("ingest", "--server", "127.0.0.1:1", "bon.dsn", code=1)
     run("foyer", "put", *as_agent, "bon.json")
     run("foyer", "put", *as_agent, "nir-en-numero.json", code=1)
     run("foyer", "put", *as_agent, "faux.json", code=1)
@@ -274,7 +275,7 @@ def test_no_person_and_no_secret_is_in_the_store_its_log_or_its_copies(left: Lef
 def test_a_journal_not_yet_acknowledged_is_private(left: Left):
     """It holds the records as they leave, NIR included, on the source's own machine; once acknowledged it is gone."""
     waiting = left.files("etat/**/*")
-    assert any(NIR.encode() in data for data in waiting.values())  # that of the refused source
+    assert any(NIR.encode() in data for data in waiting.values())  # that of the silent server
     for path in (left.folder / "etat").rglob("*"):
         assert path.is_dir() or path.stat().st_mode & 0o077 == 0
 

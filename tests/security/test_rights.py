@@ -11,6 +11,7 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 from solidarite.v1 import declaration_pb2, entitlement_pb2, foyer_pb2, resource_record_pb2
+from solidarite_client.cli import main
 from solidarite_server import authority
 from solidarite_server.services.rights import PUBLIC, RIGHTS
 
@@ -293,3 +294,19 @@ def test_refused_calls_hold_no_place_on_their_connection(door: Door):
     finally:
         gc.enable()
     assert found == {grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNAUTHENTICATED}
+
+
+def test_a_source_that_gives_another_name_than_its_certificate_is_told_so_and_leaves_no_copy_of_its_file(
+    door: Door, samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    made = authority.certify_source(door.auth, SOURCE, 1)
+    arguments = [
+        "ingest", "--server", door.server.address, "--source", OTHER_SOURCE, "--spool", str(tmp_path / "envois"),
+        "--tls-ca", str(door.auth / "authority.pem"),
+        "--tls-cert", str(made), "--tls-key", str(made.with_suffix(".key")),
+    ]  # fmt: skip
+    assert main([*arguments, str(samples / "dsn" / "etoile-2026-07.dsn")]) == 1
+    told = capsys.readouterr().err
+    assert "--source est son nom" in told
+    assert "relancez" not in told
+    assert list((tmp_path / "envois").iterdir()) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ from solidarite_server import authority
 from solidarite_server.bootstrap import SettingsError, start_server
 from solidarite_server.domain.errors import Unauthenticated
 from solidarite_server.domain.identity import BenefitScope, Kind, Scope
+from solidarite_server.services.rights import RIGHTS
 from solidarite_server.services.tokens import (
     KeySetError,
     TokenRules,
@@ -187,6 +189,15 @@ def test_what_cannot_be_made_is_refused_with_what_is_expected(
     assert main(["auth", *arguments]) == code
     assert said in capsys.readouterr().err
     assert [path for path in sorted(tmp_path.rglob("*")) if path not in before] in ([], [tmp_path / "A" / "sources"])
+
+
+def test_a_token_made_for_a_dossier_may_do_all_that_a_portal_may(tmp_path: Path):
+    authority.create(tmp_path / "a", ["localhost"], tmp_path / "x.db")
+    assert main(["auth", "token", "--dir", str(tmp_path / "a"), "--dossier", "1", "--output", str(tmp_path / "t")]) == 0
+    body = (tmp_path / "t").read_text().split(".")[1]
+    held = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))["scope"].split()
+    wanted = {right.scope.value for right in RIGHTS.values() if Kind.PORTAIL in right.kinds and right.scope}
+    assert wanted <= set(held)
 
 
 async def _refusal(settings: Settings) -> str:

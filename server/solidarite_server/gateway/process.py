@@ -19,6 +19,7 @@ from typing import Any
 
 from solidarite_server.gateway.envoy import envoy_configuration, page_files
 from solidarite_server.gateway.settings import GatewaySettings
+from solidarite_server.listening import AddressError, refuse_unusable
 from solidarite_server.rpc.server import is_loopback
 
 _READY_SECONDS = 30.0
@@ -45,6 +46,10 @@ def running_gateway(settings: GatewaySettings, documents: Mapping[str, Any] | No
     """
     _refuse_plaintext(settings)
     program = _envoy_program()
+    try:
+        refuse_unusable(settings.listen, "--listen")
+    except AddressError as error:
+        raise GatewayError(str(error)) from None
     pages = page_files() if settings.page else {}
     with tempfile.TemporaryDirectory(prefix="solidarite-gateway-") as folder:
         admin = Path(folder) / "admin.sock"

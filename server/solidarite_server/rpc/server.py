@@ -9,6 +9,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from solidarite_server.listening import AddressError, refuse_unusable
 from solidarite_server.rpc.identity import IdentityInterceptor
 from solidarite_server.rpc.interceptors import CallInterceptor, CallRules
 from solidarite_server.rpc.tls import TlsFiles
@@ -80,15 +81,8 @@ def add_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:
     reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
 
 
-class AddressError(ValueError):
-    """An address that cannot be served as the settings say, in French."""
-
-
-def add_ports(server: grpc.aio.Server, settings: Settings) -> list[str]:
-    """Listen where the settings say, with TLS when they give a certificate; the addresses, with their ports.
-
-    Raises AddressError, or TlsError for files that do not fit together.
-    """
+def refuse_unsafe(settings: Settings) -> None:
+    """Raise AddressError for addresses that are taken, or that the settings leave open: before anything is opened."""
     certificate, key, client_ca = settings.tls_certificate_file, settings.tls_key_file, settings.tls_client_ca_file
     if (certificate is None) != (key is None) or (client_ca is not None and certificate is None):
         raise AddressError("TLS demande un certificat et sa clé : tls_certificate_file et tls_key_file.")
@@ -101,12 +95,24 @@ def add_ports(server: grpc.aio.Server, settings: Settings) -> list[str]:
             "Sans identités, le serveur n'écoute que la machine elle-même (127.0.0.1). Donnez les clés des jetons "
             "(token_keys_file) ou l'autorité des sources (tls_client_ca_file) ; « solidarite auth init » les crée."
         )
+    if certificate is None and not is_loopback(settings.listen) and not settings.allow_plaintext:
+        raise AddressError(
+            "Sans chiffrement, le serveur n'écoute que la machine elle-même (127.0.0.1). Donnez un certificat "
+            "(tls_certificate_file, tls_key_file) ou, derrière un relais qui chiffre, ajoutez --allow-plaintext."
+        )
+    refuse_unusable(settings.listen, "--listen, ou listen dans les réglages", shared=settings.share_port)
+    refuse_unusable(settings.listen_portals, "listen_portals", shared=settings.share_port)
+    refuse_unusable(settings.metrics_listen, "metrics_listen")
+    refuse_unusable(settings.gateway_listen, "gateway_listen")
+
+
+def add_ports(server: grpc.aio.Server, settings: Settings) -> list[str]:
+    """Listen where the settings say, with TLS when they give a certificate; the addresses, with their ports.
+
+    `refuse_unsafe` comes first. Raises AddressError, or TlsError for files that do not fit together.
+    """
+    certificate, key, client_ca = settings.tls_certificate_file, settings.tls_key_file, settings.tls_client_ca_file
     if certificate is None or key is None:
-        if not is_loopback(settings.listen) and not settings.allow_plaintext:
-            raise AddressError(
-                "Sans chiffrement, le serveur n'écoute que la machine elle-même (127.0.0.1). Donnez un certificat "
-                "(tls_certificate_file, tls_key_file) ou, derrière un relais qui chiffre, ajoutez --allow-plaintext."
-            )
         return [_listen(server, settings.listen, None)]
     addresses = [_listen(server, settings.listen, TlsFiles(certificate, key, client_ca).credentials())]
     if settings.listen_portals:

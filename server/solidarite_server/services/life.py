@@ -320,8 +320,12 @@ def _added(declaration: Declaration, lines: Mapping[str, Line], change: Change, 
         raise InvalidRequest("Cette personne n'est pas membre du foyer.", field=f"{field}.personne")
     if change.mois is None or change.mois not in declaration.mois_reference:
         raise InvalidRequest("Un mois de référence est attendu.", field=f"{field}.mois")
-    if change.nature is None or change.nature.known_to_caf:
-        raise InvalidRequest("Une nature de ressource à déclarer est attendue.", field=f"{field}.nature")
+    if change.nature is None:
+        raise InvalidRequest("Une nature de ressource est attendue.", field=f"{field}.nature")
+    if change.nature.known_to_caf:
+        raise InvalidRequest(
+            "La Caf verse cette ressource et la connaît : elle ne se déclare pas.", field=f"{field}.nature"
+        )
     amount = _positive(change.montant_cents, f"{field}.montant_declare_cents")
     added = LineChange(Action.ADD, change.personne, change.mois, change.nature, None, amount)
     before = lines.get(added.line_id)

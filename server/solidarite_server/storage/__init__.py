@@ -55,6 +55,10 @@ def key_file_of(url: str, given: Path | None) -> Path:
     if given is not None:
         return given
     if is_postgres(url):
-        raise ValueError("Avec PostgreSQL, la clé des pseudonymes se donne : SOLIDARITE_PSEUDONYM_KEY_FILE.")
+        raise ValueError(
+            "Avec PostgreSQL, le fichier de la clé des pseudonymes se donne : option --key-file, variable "
+            "SOLIDARITE_PSEUDONYM_KEY_FILE, ou pseudonym_key_file dans les réglages du serveur. Ce doit être celui de "
+            "tous les serveurs de ce magasin."
+        )
     path = sqlite_path(url)
     return path.with_name(path.name + ".key")

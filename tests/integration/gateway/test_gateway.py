@@ -274,7 +274,7 @@ def test_a_server_with_another_certificate_is_not_spoken_to(services: Served, be
 
 def test_a_port_already_taken_is_said(url: str):
     taken = url.removeprefix("http://")
-    with pytest.raises(GatewayError, match="déjà prise"), running_gateway(GatewaySettings(listen=taken)):
+    with pytest.raises(GatewayError, match="est déjà pris"), running_gateway(GatewaySettings(listen=taken)):
         pass
 
 

@@ -272,5 +272,5 @@ def test_traces_are_sent_to_the_collector_that_the_settings_name(tmp_path: Path)
 
 def test_an_address_of_metrics_that_cannot_be_listened_on_is_refused_at_start(tmp_path: Path):
     settings = Settings(listen="127.0.0.1:0", store=f"sqlite:///{tmp_path / 'a.db'}", metrics_listen="nulle-part:1")
-    with pytest.raises(SettingsError, match="métriques nulle-part:1"):
+    with pytest.raises(SettingsError, match=r"nulle-part .*\(metrics_listen\)"):
         asyncio.run(start_server(settings))

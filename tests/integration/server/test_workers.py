@@ -98,7 +98,7 @@ def test_sigterm_ends_the_supervisor_and_its_processes(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("listen", "code", "said"), [("127.0.0.1:x", 2, "s'écrit hôte:port"), ("203.0.113.1:0", 1, "ne peut pas")]
+    ("listen", "code", "said"), [("127.0.0.1:x", 2, "s'écrit hôte:port"), ("203.0.113.1:0", 1, "n'est pas une adresse")]
 )
 def test_an_address_that_cannot_be_listened_on_is_said(listen: str, code: int, said: str, tmp_path: Path):
     done = subprocess.run(
