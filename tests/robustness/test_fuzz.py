@@ -106,7 +106,6 @@ def test_mutated_bodies_at_a_live_server_get_declared_answers_only(served: Serve
 
 
 @pytest.mark.long
-@pytest.mark.timeout(0)
 def test_long_five_million_mutated_bodies_at_a_live_server(served: Served):
     before = served.memory_mib()
     print(thrown_at(served, 5_000_000, random.randrange(10**6)))
@@ -173,7 +172,6 @@ def test_two_hundred_thousand_mutated_bodies_are_read_refused_or_undecodable_and
 
 
 @pytest.mark.long
-@pytest.mark.timeout(0)
 def test_long_five_million_mutated_bodies_through_the_conversions():
     print(fed(5_000_000, random.randrange(10**6)))
 
