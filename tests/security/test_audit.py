@@ -8,7 +8,7 @@ import itertools
 import json
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from solidarite.v1 import foyer_pb2
 from solidarite_client.cli import main
 from solidarite_server.domain.errors import StoreUnavailable
-from solidarite_server.ports import AuditAnchor, AuditLine, StoredAuditLine
+from solidarite_server.ports import AuditAnchor, AuditLine, NewEvent, StoredAuditLine, StoredEvent
 from solidarite_server.services import keyring
 from solidarite_server.services.audit import AuditTrail, dossier_subject
 from solidarite_server.services.keyring import Keyring
@@ -160,10 +160,11 @@ class Log:
         self.lines: list[AuditLine] = []
         self.full = False
 
-    def write_audit(self, lines: list[AuditLine]) -> None:
+    def append_events(self, events: Sequence[NewEvent], lines: Sequence[AuditLine]) -> list[StoredEvent]:
         if self.full:
             raise StoreUnavailable("plein")
         self.lines.extend(lines)
+        return [StoredEvent(1, event.kind, event.payload, event.request_id, 1) for event in events]
 
 
 def test_while_lines_cannot_be_written_nothing_passes_and_none_is_lost():

@@ -87,6 +87,8 @@ def text(value: str, field: str, *, maximum: int, minimum: int = 1, names_person
     """Check the length of a text, in characters, and that it names nobody unless that is what it is for."""
     if not minimum <= len(value) <= maximum:
         raise InvalidRequest(f"De {minimum} à {maximum} caractères sont acceptés.", field=field)
+    if "\0" in value:
+        raise InvalidRequest("Le caractère nul (U+0000) n'est pas accepté dans un texte.", field=field)
     if not names_person and holds_nir(value):
         raise InvalidRequest("Ce champ est gardé en clair : il ne reçoit pas de NIR.", field=field)
     return value

@@ -30,11 +30,28 @@ _NO_DOSSIER = ""
 _BENEFIT = "solidarite.v1.Benefit"
 
 _caller: ContextVar[Identity] = ContextVar("caller")
+_line: ContextVar[_Line] = ContextVar("line")
+
+
+class _Line:
+    """The audit line of a change: the handler takes it into its commit."""
+
+    __slots__ = ("line", "taken")
+
+    def __init__(self, line: AuditLine) -> None:
+        self.line, self.taken = line, False
 
 
 def caller() -> Identity:
     """The identity behind the call in progress."""
     return _caller.get()
+
+
+def line_of_the_change() -> AuditLine:
+    """The audit line of the call in progress, for the commit of what it changes; to be asked for just before."""
+    held = _line.get()
+    held.taken = True
+    return held.line
 
 
 class Verifier(Protocol):
@@ -129,7 +146,14 @@ class IdentityInterceptor(grpc.aio.ServerInterceptor):
 
         async def single(request: Any, context: Context) -> Any:
             identity, checked = await admit.admitted(context, request, streamed=handler.request_streaming)
-            return _seen_by(identity, await inner(checked, context))
+            try:
+                return _seen_by(identity, await inner(checked, context))
+            except asyncio.CancelledError:
+                await admit.leave_a_line(durable=False)  # nobody is told anything: nobody waits
+                raise
+            except Exception:
+                await admit.leave_a_line(durable=True)
+                raise
 
         make = (
             grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
@@ -145,6 +169,7 @@ class _Admission:
         self._right = right
         self._trail = trail
         self._durable = durable_reads or (right is not None and right.changes)
+        self._with_change = right is not None and right.line_with_change
 
     async def admitted(self, context: Context, request: Any, *, streamed: bool) -> tuple[Identity, Any]:
         """Who calls, and the request (or the stream of requests) as the handler may see it."""
@@ -196,7 +221,15 @@ class _Admission:
     ) -> None:
         if right.action:
             line = AuditLine(identity.actor, prefix + right.action, subject, identity.purpose or right.purpose)
+            if self._with_change:
+                _line.set(_Line(line))
+                return
             await written(self._trail, line, durable=durable and self._durable)
+
+    async def leave_a_line(self, *, durable: bool) -> None:
+        """Write the line of a change that came to nothing: a refusal tells of the dossier too."""
+        if self._with_change and not _line.get().taken:
+            await written(self._trail, line_of_the_change(), durable=durable)
 
 
 async def written(trail: AuditTrail, line: AuditLine, *, durable: bool) -> None:

@@ -32,13 +32,13 @@ from solidarite_server.legislation import LegislationOptions
 from solidarite_server.ports import AuditLine, BatchOutcome, Store
 from solidarite_server.rpc import convert, convert_declarations, convert_records
 from solidarite_server.rpc.freshness import token, wait_for
-from solidarite_server.rpc.identity import caller, written
+from solidarite_server.rpc.identity import caller, line_of_the_change, written
 from solidarite_server.rpc.off_loop import in_thread
 from solidarite_server.rpc.simulation import SimulationServicer
 from solidarite_server.services.audit import AuditTrail
 from solidarite_server.services.campaign import Progress, campaign_progress
 from solidarite_server.services.controls import ControlTotal, run_controls, totals_of
-from solidarite_server.services.declarations import DeclarationService
+from solidarite_server.services.declarations import DeclarationService, DeclarationView, Proposed
 from solidarite_server.services.entitlements import quarter_entitlements
 from solidarite_server.services.foyers import FoyerService
 from solidarite_server.services.ingest import IngestService
@@ -267,40 +267,40 @@ class DeclarationServicer(declaration_pb2_grpc.DeclarationServiceServicer):
     async def AmendDeclaration(  # noqa: N802
         self, request: declaration_pb2.AmendDeclarationRequest, context: Context
     ) -> declaration_pb2.AmendDeclarationResponse:
-        view = await asyncio.to_thread(
-            self._services.declarations.amend,
+        proposed = self._services.declarations.amend(
             request.numero_allocataire,
             convert.declaration_month(request.mois_declaration, "mois_declaration"),
             etag=request.etag,
             request_id=convert.text(request.request_id, "request_id", maximum=64),
             changes=convert_declarations.changes(request.amendments),
         )
+        view = await self._committed(proposed)
         return declaration_pb2.AmendDeclarationResponse(declaration=convert_declarations.declaration(view))
 
     async def SubmitDeclaration(  # noqa: N802
         self, request: declaration_pb2.SubmitDeclarationRequest, context: Context
     ) -> declaration_pb2.SubmitDeclarationResponse:
-        view = await asyncio.to_thread(
-            self._services.declarations.submit,
+        proposed = self._services.declarations.submit(
             request.numero_allocataire,
             convert.declaration_month(request.mois_declaration, "mois_declaration"),
             etag=request.etag,
             request_id=convert.text(request.request_id, "request_id", maximum=64),
             explain=request.explain,
         )
+        view = await self._committed(proposed)
         return declaration_pb2.SubmitDeclarationResponse(declaration=convert_declarations.declaration(view))
 
     async def DecideRectification(  # noqa: N802
         self, request: declaration_pb2.DecideRectificationRequest, context: Context
     ) -> declaration_pb2.DecideRectificationResponse:
-        view = await asyncio.to_thread(
-            self._services.declarations.decide,
+        proposed = self._services.declarations.decide(
             request.numero_allocataire,
             convert.declaration_month(request.mois_declaration, "mois_declaration"),
             etag=request.etag,
             request_id=convert.text(request.request_id, "request_id", maximum=64),
             decisions=convert_declarations.decisions(request.decisions),
         )
+        view = await self._committed(proposed)
         return declaration_pb2.DecideRectificationResponse(
             declaration=convert_declarations.declaration(view),
             differences=convert_declarations.differences(view.differences),
@@ -309,8 +309,7 @@ class DeclarationServicer(declaration_pb2_grpc.DeclarationServiceServicer):
     async def ReviseDeclaration(  # noqa: N802
         self, request: declaration_pb2.ReviseDeclarationRequest, context: Context
     ) -> declaration_pb2.ReviseDeclarationResponse:
-        view = await asyncio.to_thread(
-            self._services.declarations.revise,
+        proposed = self._services.declarations.revise(
             request.numero_allocataire,
             convert.declaration_month(request.mois_declaration, "mois_declaration"),
             etag=request.etag,
@@ -319,10 +318,15 @@ class DeclarationServicer(declaration_pb2_grpc.DeclarationServiceServicer):
             event_date=convert.day(request.event_date, "event_date") if request.HasField("event_date") else None,
             motif=convert.text(request.motif_fr, "motif_fr", minimum=0, maximum=500),
         )
+        view = await self._committed(proposed)
         return declaration_pb2.ReviseDeclarationResponse(
             declaration=convert_declarations.declaration(view),
             differences=convert_declarations.differences(view.differences),
         )
+
+    async def _committed(self, proposed: Proposed) -> DeclarationView:
+        change = self._services.trail.change(proposed.event, line_of_the_change())
+        return proposed.answer(await asyncio.wrap_future(change))
 
     async def WatchDeclaration(  # noqa: N802
         self, request: declaration_pb2.WatchDeclarationRequest, context: Context

@@ -1,18 +1,21 @@
-"""Audit lines on their way to the store: committed together by one thread, so that a read does not wait for a disk.
+"""Changes of declarations and audit lines on their way to the store: one thread commits together all that wait.
 
-A change waits until its line is durable; a read does so when the settings say it. Otherwise the line of a read is
-durable within a twentieth of a second. While lines cannot be written, nothing is read or changed any more.
+A change and its line are in one commit: both are durable when the change is told, or neither is there. The line of a
+read is awaited when the settings say it; otherwise it is durable within a twentieth of a second. While nothing can be
+written, nothing is read or changed any more.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 from solidarite_server.domain.errors import StoreUnavailable
 from solidarite_server.domain.nir import is_valid_nir
-from solidarite_server.ports import AuditLine, AuditLog
+from solidarite_server.ports import AuditLine, DeclarationStore, NewEvent, StoredEvent
 
 _DELAY_SECONDS = 0.05
 _RETRY_SECONDS = 0.5
@@ -20,18 +23,21 @@ _WAITING_LINES = 20_000
 _MAX_SUBJECT = 64
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Waiting:
-    lines: list[AuditLine] = field(default_factory=list)
-    awaited: list[Future[None]] = field(default_factory=list)
+    line: AuditLine
+    event: NewEvent | None = None
+    future: Future[Any] | None = None
+    """Of whoever waits for the commit."""
 
 
 class AuditTrail:
-    """Takes lines from every call in progress, and writes them in order."""
+    """Takes changes and lines from every call in progress, and writes them in order."""
 
-    def __init__(self, log: AuditLog) -> None:
-        self._log = log
-        self._waiting = _Waiting()
+    def __init__(self, store: DeclarationStore) -> None:
+        self._store = store
+        self._waiting: list[_Waiting] = []
+        self._awaited = False
         self._condition = threading.Condition()
         self._failing = False
         self._closed = False
@@ -40,20 +46,15 @@ class AuditTrail:
 
     def write(self, line: AuditLine, *, durable: bool) -> Future[None] | None:
         """Take a line; with `durable`, the future says when it is. StoreUnavailable while lines cannot be written."""
-        with self._condition:
-            if self._failing or len(self._waiting.lines) >= _WAITING_LINES:
-                raise StoreUnavailable("La trace d'audit ne peut pas être écrite : réessayez plus tard.")
-            self._waiting.lines.append(line)
-            if not durable:
-                if len(self._waiting.lines) == 1:
-                    self._condition.notify()
-                return None
-            future: Future[None] = Future()
-            # A caller whose line is cut gives up its wait, never the writing.
-            future.set_running_or_notify_cancel()
-            self._waiting.awaited.append(future)
-            self._condition.notify()
-            return future
+        future: Future[None] | None = Future() if durable else None
+        self._take(_Waiting(line, None, future))
+        return future
+
+    def change(self, event: NewEvent, line: AuditLine) -> Future[StoredEvent]:
+        """Take a change with its line. The future gives the event kept, or carries why it was refused."""
+        future: Future[StoredEvent] = Future()
+        self._take(_Waiting(line, event, future))
+        return future
 
     def close(self) -> None:
         """Write what waits, then stop."""
@@ -62,35 +63,70 @@ class AuditTrail:
             self._condition.notify()
         self._thread.join()
 
+    def _take(self, item: _Waiting) -> None:
+        if item.future is not None:
+            # A caller whose line is cut gives up its wait, never the writing.
+            item.future.set_running_or_notify_cancel()
+        with self._condition:
+            if self._failing or len(self._waiting) >= _WAITING_LINES:
+                raise StoreUnavailable("La trace d'audit ne peut pas être écrite : réessayez plus tard.")
+            self._waiting.append(item)
+            self._awaited |= item.future is not None
+            if self._awaited or len(self._waiting) == 1:
+                self._condition.notify()
+
     def _run(self) -> None:
         while True:
             with self._condition:
-                self._condition.wait_for(lambda: self._waiting.lines or self._closed)
-                if not self._waiting.awaited and not self._closed:
-                    self._condition.wait_for(lambda: self._waiting.awaited or self._closed, timeout=_DELAY_SECONDS)
-                taken, self._waiting = self._waiting, _Waiting()
+                self._condition.wait_for(lambda: self._waiting or self._closed)
+                self._condition.wait_for(lambda: self._awaited or self._closed, timeout=_DELAY_SECONDS)
+                taken, self._waiting, self._awaited = self._waiting, [], False
                 closing = self._closed
             self._write(taken, closing)
             if closing:
                 return
 
-    def _write(self, taken: _Waiting, closing: bool) -> None:
+    def _write(self, taken: Sequence[_Waiting], closing: bool) -> None:
+        events = [item.event for item in taken if item.event is not None]
         try:
-            self._log.write_audit(taken.lines)
+            outcomes = self._store.append_events(events, [item.line for item in taken])
+        except StoreUnavailable as error:
+            self._failed(taken, error, closing)
         except Exception as error:
-            for future in taken.awaited:
-                future.set_exception(error)
+            if len(taken) > 1:
+                # What one of them cannot do, its neighbours may: each goes alone.
+                for item in taken:
+                    self._write([item], closing)
+            elif events:
+                _settle(taken[0], error)
+            else:
+                self._failed(taken, error, closing)
+        else:
             with self._condition:
-                # Calls refused from now on; the lines of those already answered are tried again.
-                self._failing = True
-                self._waiting.lines[:0] = taken.lines
-                if not closing:
-                    self._condition.wait_for(lambda: self._closed, timeout=_RETRY_SECONDS)
-            return
+                self._failing = False
+            kept = iter(outcomes)
+            for item in taken:
+                _settle(item, None if item.event is None else next(kept))
+
+    def _failed(self, taken: Sequence[_Waiting], error: Exception, closing: bool) -> None:
+        for item in taken:
+            _settle(item, error)
         with self._condition:
-            self._failing = False
-        for future in taken.awaited:
-            future.set_result(None)
+            # Calls are refused from now on. The lines of reads already answered are tried again; a change that failed
+            # is told so, and left to whoever asked for it.
+            self._failing = True
+            self._waiting[:0] = [_Waiting(item.line) for item in taken if item.event is None]
+            if not closing:
+                self._condition.wait_for(lambda: self._closed, timeout=_RETRY_SECONDS)
+
+
+def _settle(item: _Waiting, outcome: StoredEvent | Exception | None) -> None:
+    if item.future is None:
+        return
+    if isinstance(outcome, Exception):
+        item.future.set_exception(outcome)
+    else:
+        item.future.set_result(outcome)
 
 
 def dossier_subject(numero_allocataire: str) -> str:

@@ -1,8 +1,9 @@
 """The use cases around a declaration: prefilled from the records, amended, submitted, decided on, revised.
 
 What happened is a list of events (`services.life`); the declaration is what they make of the prefilled lines. The etag
-is the number of the last event. Every change answers with the declaration as known at the instant of its own event,
-so that the same request again gives the same answer.
+is the number of the last event. A change is checked here and gives the event to commit (`Proposed`), which goes with
+those of others. Every change answers with the declaration as known at the instant of its own event, so that the same
+request again gives the same answer.
 """
 
 from __future__ import annotations
@@ -85,11 +86,22 @@ class _Current:
     standing: _Standing
     foyer: Foyer
     foyer_known_at_us: int
+    prefilled: Declaration
+    """What the records alone make of it, at the instant that the quarter was frozen at, if it was."""
     declaration: Declaration
     etag: str
     events: tuple[StoredEvent, ...]
     kept_amounts: tuple[Entitlement, ...] = ()
     """Those of the last event, once submitted: what a further event is compared with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """A change that the declaration, as it was read, allows."""
+
+    event: NewEvent
+    answer: Callable[[StoredEvent], DeclarationView]
+    """The declaration after the event that the store kept."""
 
 
 class DeclarationService:
@@ -107,15 +119,17 @@ class DeclarationService:
         self, numero_allocataire: str, mois: Month, *, known_at_us: int | None = None, explain: bool = False
     ) -> DeclarationView:
         """The declaration as it stands now, or stood at an instant; NotFound without a dossier."""
-        current = self._current(numero_allocataire, mois, known_at_us)
-        window = window_of(mois, self._options.calendrier)
+        return self._view(self._current(numero_allocataire, mois, known_at_us), explain=explain)
+
+    def _view(self, current: _Current, *, explain: bool) -> DeclarationView:
         quarter, declaration = current.standing.quarter, current.declaration
+        window = window_of(declaration.mois_declaration, self._options.calendrier)
         if quarter is None:
             shown = with_empty_lines(current.foyer, declaration)
             signals = signals_of(shown, window.opens_at_us)
             shown = replace(shown, signals=signals) if signals else shown
             return DeclarationView(shown, current.etag, None, window, current.events)
-        entitlements = self._frozen_entitlements(numero_allocataire, declaration, quarter, explain=explain)
+        entitlements = self._frozen_entitlements(declaration, quarter, explain=explain)
         standing = current.standing
         return DeclarationView(
             declaration, current.etag, entitlements, window, current.events, standing.differences, standing.corrected
@@ -142,7 +156,7 @@ class DeclarationService:
         current = self._current(numero_allocataire, mois, known_at_us)
         quarter, declaration = current.standing.quarter, current.declaration
         if quarter is not None:
-            frozen = self._frozen_entitlements(numero_allocataire, declaration, quarter, explain=explain)
+            frozen = self._frozen_entitlements(declaration, quarter, explain=explain)
             return frozen, False, ""
         estimate = self._compute(current.foyer, declaration, explain=explain)
         return estimate, True, to_declare_by_hand(current.foyer, declaration)
@@ -151,18 +165,16 @@ class DeclarationService:
 
     def amend(
         self, numero_allocataire: str, mois: Month, *, etag: str, request_id: str, changes: Sequence[Change]
-    ) -> DeclarationView:
+    ) -> Proposed:
         """Apply changes, all or none."""
 
         def payload(current: _Current) -> bytes:
             self._check_filing(current.standing, mois)
             return codec.dumps(Amended(life.resolve(current.declaration, changes)))
 
-        return self._append(numero_allocataire, mois, etag, request_id, AMENDED, _AsAsked(tuple(changes)), payload)
+        return self._proposed(numero_allocataire, mois, etag, request_id, AMENDED, _AsAsked(tuple(changes)), payload)
 
-    def submit(
-        self, numero_allocataire: str, mois: Month, *, etag: str, request_id: str, explain: bool
-    ) -> DeclarationView:
+    def submit(self, numero_allocataire: str, mois: Month, *, etag: str, request_id: str, explain: bool) -> Proposed:
         """Validate the declaration: its amounts are frozen for the three months of right (R262-4)."""
 
         def payload(current: _Current) -> bytes:
@@ -184,11 +196,13 @@ class DeclarationService:
             late = window_of(mois, self._options.calendrier).is_late(today)
             return codec.dumps(Submitted(quarter, late))
 
-        return self._append(numero_allocataire, mois, etag, request_id, SUBMITTED, _Nothing(), payload, explain=explain)
+        return self._proposed(
+            numero_allocataire, mois, etag, request_id, SUBMITTED, _Nothing(), payload, explain=explain
+        )
 
     def decide(
         self, numero_allocataire: str, mois: Month, *, etag: str, request_id: str, decisions: Sequence[LineDecision]
-    ) -> DeclarationView:
+    ) -> Proposed:
         """Decide on rectified lines, all or none, and compute the whole quarter again (REGULATION §2.5)."""
 
         def payload(current: _Current) -> bytes:
@@ -201,7 +215,7 @@ class DeclarationService:
             return codec.dumps(Decided(tuple(decisions), after, found))
 
         asked = _Decisions(tuple(decisions))
-        return self._append(numero_allocataire, mois, etag, request_id, DECIDED, asked, payload)
+        return self._proposed(numero_allocataire, mois, etag, request_id, DECIDED, asked, payload)
 
     def revise(
         self,
@@ -213,7 +227,7 @@ class DeclarationService:
         cause: Cause,
         event_date: date | None,
         motif: str,
-    ) -> DeclarationView:
+    ) -> Proposed:
         """Compute a submitted quarter again: with what is known now, or for one of the three exceptions (R262-4-1)."""
 
         def payload(current: _Current) -> bytes:
@@ -229,7 +243,7 @@ class DeclarationService:
             return codec.dumps(Revised(cause, after, found, event_date, motif))
 
         asked = _Revision(cause, event_date, motif)
-        return self._append(numero_allocataire, mois, etag, request_id, REVISED, asked, payload)
+        return self._proposed(numero_allocataire, mois, etag, request_id, REVISED, asked, payload)
 
     def recomputed(
         self, declaration: Declaration, quarter: FrozenQuarter, foyer_known_at_us: int
@@ -240,7 +254,7 @@ class DeclarationService:
 
     # Parts
 
-    def _append(
+    def _proposed(
         self,
         numero_allocataire: str,
         mois: Month,
@@ -251,7 +265,7 @@ class DeclarationService:
         payload: Callable[[_Current], bytes],
         *,
         explain: bool = False,
-    ) -> DeclarationView:
+    ) -> Proposed:
         current = self._current(numero_allocataire, mois, None)
         content = b""  # of a request already served: the store gives its event back, or refuses another body
         if not any(event.request_id == request_id for event in current.events):
@@ -259,11 +273,14 @@ class DeclarationService:
                 raise StaleEtag("La déclaration a changé depuis sa lecture : relisez-la avant de continuer.")
             content = payload(current)
         body_hash = hashlib.sha256(kind.encode() + etag.encode() + b"\0" + codec.dumps(asked)).digest()
-        new = NewEvent(numero_allocataire, mois, len(current.events), kind, content, request_id, body_hash)
-        (event,) = self._store.append_events([new])
-        if not isinstance(event, StoredEvent):
-            raise event
-        return self.view(numero_allocataire, mois, known_at_us=event.known_at_us, explain=explain)
+        last = len(current.events)
+
+        def answer(event: StoredEvent) -> DeclarationView:
+            if event.sequence != last + 1:  # an earlier answer, given again
+                return self.view(numero_allocataire, mois, known_at_us=event.known_at_us, explain=explain)
+            return self._view(self._after(current, event), explain=explain)
+
+        return Proposed(NewEvent(numero_allocataire, mois, last, kind, content, request_id, body_hash), answer)
 
     def _current(self, numero_allocataire: str, mois: Month, known_at_us: int | None) -> _Current:
         # Everything is read as known at one instant, so that it can be read again.
@@ -273,24 +290,45 @@ class DeclarationService:
         quarter = standing.quarter
         dossier_known_at = horizon if quarter is None else quarter.foyer_known_at_us
         foyer, foyer_known_at = self._foyers.get(numero_allocataire, known_at_us=dossier_known_at)
+        fresh = self._prefilled(foyer, mois, horizon if quarter is None else quarter.known_at_us)
+        return self._standing_on(standing, foyer, foyer_known_at, fresh, events, horizon)
+
+    def _after(self, before: _Current, event: StoredEvent) -> _Current:
+        """The declaration once its next event is kept. What a submission or a decision froze was read: not again."""
+        mois, horizon = before.declaration.mois_declaration, event.known_at_us
+        events = (*before.events, event)
+        standing = self._standing(mois, events, horizon)
+        read, quarter = (before.foyer_known_at_us, before.prefilled.known_at_us), standing.quarter
+        if quarter is None or read != (quarter.foyer_known_at_us, quarter.known_at_us):
+            return self._current(before.declaration.numero_allocataire, mois, horizon)
+        return self._standing_on(standing, before.foyer, before.foyer_known_at_us, before.prefilled, events, horizon)
+
+    def _standing_on(
+        self,
+        standing: _Standing,
+        foyer: Foyer,
+        foyer_known_at_us: int,
+        prefilled: Declaration,
+        events: Sequence[StoredEvent],
+        horizon: int,
+    ) -> _Current:
+        quarter = standing.quarter
         if quarter is None:
-            fresh = self._prefilled(foyer, mois, horizon)
-            declaration = life.amended(fresh, foyer, standing.amendments, self._options)
+            declaration = life.amended(prefilled, foyer, standing.amendments, self._options)
         else:
-            fresh = self._prefilled(foyer, mois, quarter.known_at_us)
-            by_id = {line.line_id: line for line in fresh.lines}
+            by_id = {line.line_id: line for line in prefilled.lines}
             lines = tuple(life.thaw(line, by_id) for line in quarter.lines)
-            declaration = replace(fresh, persons=quarter.persons, lines=lines)
+            declaration = replace(prefilled, persons=quarter.persons, lines=lines)
             if quarter.reading.correction_tardive is CorrectionTardive.RECALCUL:
-                standing, declaration = self._corrected(numero_allocataire, standing, foyer, declaration, horizon)
+                standing, declaration = self._corrected(standing, foyer, declaration, horizon)
         if declaration.state is not standing.state:
             declaration = replace(declaration, state=standing.state)
         etag = etag_of(len(events), declaration)
         kept = quarter.amounts if quarter is not None else ()
-        return _Current(standing, foyer, foyer_known_at, declaration, etag, tuple(events), kept)
+        return _Current(standing, foyer, foyer_known_at_us, prefilled, declaration, etag, tuple(events), kept)
 
     def _corrected(
-        self, numero_allocataire: str, standing: _Standing, foyer: Foyer, declaration: Declaration, horizon: int
+        self, standing: _Standing, foyer: Foyer, declaration: Declaration, horizon: int
     ) -> tuple[_Standing, Declaration]:
         """The quarter as corrections known since its last event make it, in the reading that does not wait (doubt D4).
 
@@ -304,7 +342,7 @@ class DeclarationService:
         ]:
             return standing, declaration
         declaration = replace(fresh, lines=lines)
-        after = self._recomputed(numero_allocataire, declaration, quarter)
+        after = self._recomputed(declaration.numero_allocataire, declaration, quarter)
         found = life.differences(quarter.amounts, after.amounts, "Correction transmise par un payeur")
         state = standing.state
         if state is not DeclarationState.CLOSE:
@@ -389,12 +427,12 @@ class DeclarationService:
         )
 
     def _frozen_entitlements(
-        self, numero_allocataire: str, declaration: Declaration, quarter: FrozenQuarter, *, explain: bool
+        self, declaration: Declaration, quarter: FrozenQuarter, *, explain: bool
     ) -> QuarterEntitlements:
         """The amounts as frozen. They are explained as long as the rules in force still give them."""
         kept = tuple(MonthlyEntitlement(amount) for amount in quarter.amounts)
         if explain:
-            found = self._entitlements_of(numero_allocataire, declaration, quarter, explain=True)
+            found = self._entitlements_of(declaration.numero_allocataire, declaration, quarter, explain=True)
             if found.amounts == quarter.amounts:
                 kept = found.months
         return QuarterEntitlements(declaration.mois_reference, kept, quarter.legislation_version)

@@ -42,7 +42,9 @@ class Right:
     entries: str = ""
     """Repeated field of the request whose entries each name a dossier: the audit trail keeps a line for each."""
     changes: bool = False
-    """It changes something: the audit line is durable before anything is done."""
+    """It changes something: the audit line is durable before anything is done, or with it."""
+    line_with_change: bool = False
+    """The handler commits the audit line together with what it changes."""
     both_benefits: bool = False
     """The answer mixes RSA and prime d'activité: a token limited to one of them is refused."""
 
@@ -60,7 +62,7 @@ def _read(scope: Scope, action: str, purpose: str = "consultation", *, both_bene
 
 
 def _change(kinds: frozenset[Kind], scope: Scope, action: str, purpose: str) -> Right:
-    return Right(kinds, scope, Owner.DOSSIER, _NUMERO, action, purpose, changes=True)
+    return Right(kinds, scope, Owner.DOSSIER, _NUMERO, action, purpose, changes=True, line_with_change=True)
 
 
 RIGHTS: Mapping[str, Right] = {

@@ -16,7 +16,7 @@ from uuid import UUID
 import numpy as np
 import psycopg
 
-from solidarite_server.domain.errors import StoreUnavailable
+from solidarite_server.domain.errors import InvalidRequest, StoreUnavailable
 from solidarite_server.ports import Batch, BatchOutcome, Clock, Volume
 from solidarite_server.record_columns import CONTENT_DTYPE, RECORD_DTYPE, contents_of
 from solidarite_server.services.keyring import Keyring
@@ -234,6 +234,9 @@ class PostgresStore(SqlStore):
 def _mapped() -> Iterator[None]:
     try:
         yield
+    except psycopg.DataError as error:
+        # The same would be refused again. The text is not repeated: it may be anything.
+        raise InvalidRequest("Un texte de la demande contient un caractère que le magasin ne garde pas.") from error
     except psycopg.Error as error:
         raise StoreUnavailable("Le magasin n'a rien pu enregistrer ni lire : réessayez plus tard.") from error
 

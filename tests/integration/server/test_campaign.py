@@ -30,6 +30,7 @@ from solidarite_server.services.life import Action, Benefit, Change
 from solidarite_server.storage import SqliteStore, open_store
 
 from tests.integration.server.served import served
+from tests.integration.stores.records import kept
 
 M = Month(2026, 11)
 LAW = LegislationOptions()
@@ -195,8 +196,9 @@ def test_a_control_finds_each_cause_and_nothing_else(store: SqliteStore):
         numero = f"{number:07d}"
         etag = service.view(numero, M).etag
         if number == 6:
-            etag = service.amend(numero, M, etag=etag, request_id="a", changes=[change(Action.RECTIFY, number, 0)]).etag
-        service.submit(numero, M, etag=etag, request_id="s", explain=False)
+            changes = [change(Action.RECTIFY, number, 0)]
+            etag = kept(store, service.amend(numero, M, etag=etag, request_id="a", changes=changes)).etag
+        kept(store, service.submit(numero, M, etag=etag, request_id="s", explain=False))
     send(store, salary(4, M - 2, 60_000, version=2))
     send(store, salary(5, M - 3, 9_000, nature=NatureRessource.CHOMAGE, record_id=b"c" * 16))
     FoyerService(store).upsert([foyer(7, membres=(*foyer(7).membres,), aide_logement={M - 4: 20_000})])
@@ -226,14 +228,16 @@ def test_a_control_finds_each_cause_and_nothing_else(store: SqliteStore):
 
 def test_a_control_says_what_the_revision_then_does(store: SqliteStore):
     service = DeclarationService(store, Ticking(), LAW)
-    view = service.submit("0000004", M, etag=service.view("0000004", M).etag, request_id="s", explain=False)
+    etag = service.view("0000004", M).etag
+    view = kept(store, service.submit("0000004", M, etag=etag, request_id="s", explain=False))
     send(store, salary(4, M - 2, 60_000, version=2))
     findings = [f for b in run_controls(store, service, M, LAW, detect_non_recours=False) for f in b.findings]
     from solidarite_server.services.life import Cause
 
-    revised = service.revise(
+    proposed = service.revise(
         "0000004", M, etag=view.etag, request_id="r", cause=Cause.CONTROLE, event_date=None, motif=""
     )
+    revised = kept(store, proposed)
     for benefit in Benefit:
         before = sum(d.before_cents for d in revised.differences if d.benefit is benefit)
         after = sum(d.after_cents for d in revised.differences if d.benefit is benefit)

@@ -6,8 +6,9 @@ from datetime import date
 from solidarite_server.domain.month import Month
 from solidarite_server.domain.nature import NatureRessource
 from solidarite_server.domain.record import DocumentRef, FluxSource, Mode, ResourceRecord
-from solidarite_server.ports import Batch, RecordStore, Seal
+from solidarite_server.ports import Batch, RecordStore, Seal, Store, StoredEvent
 from solidarite_server.record_columns import columns_of
+from solidarite_server.services.declarations import DeclarationView, Proposed
 from solidarite_server.services.keyring import Keyring
 
 KEYS = Keyring(b"k" * 32, {1: b"w" * 32})
@@ -50,6 +51,14 @@ _sequence = iter(range(1, 10**9))
 
 def batch(*records: ResourceRecord, seals: tuple[Seal, ...] = (), upload: str = "") -> Batch:
     return Batch("paie", upload, next(_sequence), columns_of(records), seals)
+
+
+def kept(store: Store, proposed: Proposed) -> DeclarationView:
+    """The declaration after a change committed alone."""
+    (event,) = store.append_events([proposed.event])
+    if not isinstance(event, StoredEvent):
+        raise event
+    return proposed.answer(event)
 
 
 def total(store: RecordStore, known_at_us: int | None = None) -> int:
