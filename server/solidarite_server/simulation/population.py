@@ -309,7 +309,9 @@ class _Maker:
         births = self.m["foyers.naissances"]
         # At these ages of the allocataire, or later when that would make the children grown up.
         birth_age = self.between(len(foyer), births["age_minimum"] * 12, births["age_maximum"] * 12)
-        months = np.clip(age[foyer] - birth_age, 0, 21 * 12 - 1).astype(np.int32)
+        months = np.maximum(age[foyer] - birth_age, 0)
+        late = self.between(len(foyer), births["derniers_annees"] * 12, 21 * 12)
+        months = np.where(months >= 21 * 12, late, months).astype(np.int32)
         months = np.where(months == 0, self.between(len(foyer), 0, 36).astype(np.int32), months)
         naissance = (self.now - months).astype(np.int32)
         benjamin = np.zeros(n, np.int32)

@@ -106,16 +106,18 @@ def test_five_in_a_hundred_declarations_would_be_rectified_and_one_in_seven_comp
     population = Population(10_000, 2026, NOVEMBER)
     rows = claimants(block(), population, examen_of(population))
     assert close(np.mean(block().foyers.rectifie[rows]), 0.05, len(rows))
-    assert 0.10 < np.mean(block().foyers.complete[rows]) < 0.20
+    assert 0.10 < np.mean(block().foyers.complete[rows]) < 0.17  # 14.3 % of a large population
 
 
 def test_the_synthetic_country_is_near_the_published_one_where_the_documentation_says_so():
     found = {row.name: row for row in calibrate(20_000, 1)}
-    near = ("rsa_moyen", "rsa_foyers", "rsa_depense", "ppa_foyers", "pension_moyenne", "temps_plein_median")
+    near = ("rsa_moyen", "rsa_foyers", "rsa_depense", "ppa_foyers", "ppa_moyenne", "ppa_depense", "pension_moyenne")
+    near += ("temps_plein_median", "chomeurs_indemnises", "af", "population")
     # 20,000 households: about a thousand are paid the RSA, a standard deviation of three per cent.
     assert {name: abs(found[name].gap) < FAR + 0.05 for name in near} == dict.fromkeys(near, True)
     # Known to be off: see docs/population.md. When it no longer is, the documentation must change.
-    assert found["ppa_moyenne"].gap > 0.05
+    assert found["salaries"].gap < -FAR
+    assert found["ppa_foyers_2019"].gap > FAR
 
 
 def test_take_up_decides_how_many_are_paid_and_nothing_else():
