@@ -1,10 +1,11 @@
-"""The command line: `python -m loadtests run SHAPE`, `shapes`, `fill`, `report`."""
+"""The command line: `python -m loadtests run SHAPE`, `shapes`, `fill`, `report`, `table`."""
 
 from __future__ import annotations
 
 import argparse
 import random
 import re
+import signal
 import sys
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def main(arguments: list[str]) -> int:
             print(f"{shape.name:20} {shape.label}")
         return 0
     try:
-        return {"fill": _fill, "report": _report, "run": _run}[asked.command](asked)
+        return {"fill": _fill, "report": _report, "run": _run, "table": _table}[asked.command](asked)
     except ValueError as error:
         parser.error(str(error))
 
@@ -86,6 +87,15 @@ def _report(asked: argparse.Namespace) -> int:
     return report_on(asked.measures, asked.reports, "python -m loadtests " + " ".join(sys.argv[1:]))
 
 
+def _table(asked: argparse.Namespace) -> int:
+    from loadtests.run import interrupted
+    from loadtests.table import SECTIONS, rows_of, table
+
+    signal.signal(signal.SIGTERM, interrupted)
+    rows = list(rows_of(asked.only or list(SECTIONS), asked.times or [1, 2], asked.duration, asked.most_persons))
+    return table(asked.folder, rows, asked.stop_after, only_fill=asked.fill)
+
+
 def _persons(asked: int, foyers: int) -> int:
     if asked and asked < 2 * foyers:
         raise ValueError(f"--persons counts those of the foyers too: at least {2 * foyers} for {foyers} foyers")
@@ -123,6 +133,16 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="report on a run of locust -f loadtests/locustfile.py --measures FILE")
     report.add_argument("measures", type=Path, metavar="FILE")
     report.add_argument("--reports", type=Path, default=REPORTS, metavar="FOLDER", help="where the report goes")
+    table = commands.add_parser("table", help="every run of the results table, resumed where it stopped")
+    table.add_argument("folder", type=Path, metavar="FOLDER", help="stores, rows and table.md go there")
+    table.add_argument(
+        "--only", action="append", type=_section, metavar="SECTION", help="shapes, postgresql, limit, growth (all)"
+    )
+    table.add_argument("--times", action="append", type=_positive, help="times the national peak (default: 1 and 2)")
+    table.add_argument("--duration", type=_duration, default=30.0, metavar="TIME", help="of a run (default 30s)")
+    table.add_argument("--most-persons", type=_count, default=10_000_000, help="largest store (default 10000000)")
+    table.add_argument("--stop-after", type=_duration, default=2_100.0, metavar="TIME", help="no row later (35m)")
+    table.add_argument("--fill", action="store_true", help="only fill the stores, to measure later")
     commands.add_parser("shapes", help="list the shapes")
     return parser
 
@@ -132,6 +152,14 @@ def _shape(text: str) -> str:
         return shape_named(text).name
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _section(text: str) -> str:
+    from loadtests.table import SECTIONS
+
+    if text not in SECTIONS:
+        raise argparse.ArgumentTypeError(f"one of {', '.join(SECTIONS)} is expected")
+    return text
 
 
 def _duration(text: str) -> float:

@@ -65,7 +65,7 @@ class Progress:
 
 def run(plan: Plan, settings: Settings) -> int:
     """Run, report, judge; the status of the command."""
-    signal.signal(signal.SIGTERM, _interrupted)
+    signal.signal(signal.SIGTERM, interrupted)
     try:
         with guarded() as folder:
             result = _measured(plan, settings, folder)
@@ -107,7 +107,8 @@ def conclude(result: Result, reports: Path) -> int:
     return 1 if missed else 0
 
 
-def _interrupted(number: int, frame: FrameType | None) -> NoReturn:
+def interrupted(number: int, frame: FrameType | None) -> NoReturn:
+    """What a signal to end does: as Ctrl-C."""
     raise KeyboardInterrupt
 
 

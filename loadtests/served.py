@@ -17,7 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from loadtests.fill import Progress, fill_store
 
-_NOTE = "loadtests.json"
+_NOTE, _KEY = "loadtests.json", "loadtests.key"
 _SERVE = "import sys; from solidarite_client.cli import main; sys.exit(main(sys.argv[1:]))"
 
 
@@ -55,9 +55,9 @@ def serving(
     kept = data or folder
     kept.mkdir(parents=True, exist_ok=True)
     database = _database(folder, kept) if store == "postgresql" else None
-    url = database[0] if database else f"sqlite:///{kept / 'loadtests.db'}"
-    key = kept / "loadtests.key"
-    _fill_once(kept, Filled(store, foyers, persons), url, key, progress)
+    url = database[0] if database else _sqlite(kept)
+    key = kept / _KEY
+    _fill_once(kept, Filled(store, foyers, persons), url, progress)
     metrics = f"127.0.0.1:{free_port()}"
     environment = {
         **os.environ,
@@ -112,7 +112,17 @@ def held_in(kept: Path) -> Filled | None:
     return Filled(**json.loads(note.read_text(encoding="utf-8"))) if note.exists() else None
 
 
-def _fill_once(kept: Path, wanted: Filled, url: str, key: Path, progress: Progress) -> None:
+def fill_sqlite(kept: Path, foyers: int, persons: int, progress: Progress) -> None:
+    """Fill a folder that later runs keep, without serving it; nothing to do when it holds the same already."""
+    kept.mkdir(parents=True, exist_ok=True)
+    _fill_once(kept, Filled("sqlite", foyers, persons), _sqlite(kept), progress)
+
+
+def _sqlite(kept: Path) -> str:
+    return f"sqlite:///{kept / 'loadtests.db'}"
+
+
+def _fill_once(kept: Path, wanted: Filled, url: str, progress: Progress) -> None:
     held = held_in(kept)
     if held is not None:
         if held != wanted:
@@ -121,7 +131,7 @@ def _fill_once(kept: Path, wanted: Filled, url: str, key: Path, progress: Progre
                 f"ask for the same, or for another folder"
             )
         return
-    fill_store(url, key, wanted.foyers, wanted.persons, progress)
+    fill_store(url, kept / _KEY, wanted.foyers, wanted.persons, progress)
     (kept / _NOTE).write_text(json.dumps(asdict(wanted)), encoding="utf-8")
 
 

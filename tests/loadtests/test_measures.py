@@ -12,6 +12,7 @@ from loadtests.recorder import RECOMPUTED
 from loadtests.report import Result, html_of, summary_of
 from loadtests.run import report_on
 from loadtests.shapes import SHAPES
+from loadtests.table import SECTIONS, known, page, rows_of, table
 from loadtests.verdict import judgements, knee, knee_is_passed, seconds_of_step
 from loadtests.watch import Queue, Sample
 
@@ -149,3 +150,38 @@ def test_a_chart_keeps_its_lines_inside_its_frame():
     chart = line_chart("Latency", "ms", [Series("p99", [(0, 0.5), (59, 3_000)])], end=60, logarithmic=True)
     points = chart.split('<polyline points="')[1].split('"')[0].split()
     assert all(0 <= float(x) <= 640 and 0 <= float(y) <= 220 for x, y in (point.split(",") for point in points))
+
+
+def keep(folder, row, measures):
+    (folder / "rows" / row.name).mkdir(parents=True)
+    figures = json.dumps(summary_of(result(measures, plan(row.shape))))
+    (folder / "rows" / row.name / "run.json").write_text(figures, encoding="utf-8")
+
+
+def test_the_results_table_has_every_shape_and_says_what_was_not_run(tmp_path):
+    rows = list(rows_of(list(SECTIONS), [1, 2], 30.0, 1_000_000))
+    assert len({row.name for row in rows}) == len(rows)
+    assert {row.shape for row in rows} == set(SHAPES)
+    for row in rows[:2]:
+        keep(tmp_path, row, measured([1, 80]))
+    ramp = next(row for row in rows if row.section == "limit")
+    keep(tmp_path, ramp, measured([20]))
+    written = page(rows, [known(tmp_path, row) for row in rows])
+    assert written.count("not run") == len(rows) - 3
+    assert "| `dsn-5` | 1 | 0.1 M | 1 |" in written
+    assert "1 / 1 / 1 | 80 / 80 / 80 | 0 | missed |" in written
+    assert "| 1.25 |" in written  # a step of the ramp
+    widths = {line.count("|") for line in written.splitlines() if line.startswith(("| `", "| shape"))}
+    assert len(widths) == 1
+
+
+def test_rows_that_are_known_are_not_run_again_and_time_is_kept(tmp_path, capsys):
+    rows = [row for row in rows_of(["postgresql"], [1, 2], 30.0, 1) if row.shape != "dsn-5"]
+    for row in rows:
+        keep(tmp_path, row, measured([1]))
+    assert table(tmp_path, rows, stop_after_seconds=0) == 0
+    assert "row" not in capsys.readouterr().out.split("table:")[0]
+    more = list(rows_of(["postgresql"], [1, 2], 30.0, 1))
+    assert table(tmp_path, more, stop_after_seconds=0) == 3
+    assert "no time left" in capsys.readouterr().out
+    assert "not run" in (tmp_path / "table.md").read_text(encoding="utf-8")
