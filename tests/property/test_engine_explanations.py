@@ -10,14 +10,14 @@ from fractions import Fraction
 import pytest
 from solidarite_server import engine
 from solidarite_server.engine import ExplanationStep
-from solidarite_server.engine.steps import MOTIFS, S_ARRONDI, S_NON_OUVERT, S_PLANCHER, S_SEUIL, STEPS
+from solidarite_server.engine.steps import MOTIFS, S_ARRONDI, S_HORS_FRANCE, S_NON_OUVERT, S_PLANCHER, S_SEUIL, STEPS
 from solidarite_server.legislation import LegislationOptions
 
 from tests.reference import steps
 from tests.reference.generate import Case, case
 
 COUNT = 1_200
-CLOSING = ("Un montant négatif", "Montant inférieur au seuil", "Le droit n'est pas ouvert", "Arrondi")
+CLOSING = ("Un montant négatif", "Montant inférieur au seuil", "Le droit n'est pas", "Mois sans présence", "Arrondi")
 """Lines that bring the sum to what is paid."""
 
 
@@ -48,8 +48,9 @@ def assert_ends_as_it_must(lines: tuple[ExplanationStep, ...], code: int) -> Non
     """The last line of a right not due says so, and rounding takes half a cent at most."""
     rounding = [line.amount_cents for line in lines if line.label == STEPS[S_ARRONDI].label]
     assert all(abs(cents) <= Decimal("0.5001") for cents in rounding)
-    closing = [line.label for line in lines if line.label.startswith(CLOSING[:3]) and line.mois is None]
-    expected = {0: None, 20: STEPS[S_PLANCHER].label, 21: STEPS[S_SEUIL].label}.get(code, STEPS[S_NON_OUVERT].label)
+    closing = [line.label for line in lines if line.label.startswith(CLOSING[:4]) and line.mois is None]
+    steps_of = {6: S_HORS_FRANCE, 20: S_PLANCHER, 21: S_SEUIL}
+    expected = STEPS[steps_of.get(code, S_NON_OUVERT)].label if code else None
     # Nothing is told of a right not due that comes to 0 by itself.
     assert closing in ([expected], []) if code else closing == []
 
@@ -77,7 +78,7 @@ def test_the_lines_add_up_exactly_whatever_the_answer(explained: list[tuple[Case
             assert_ends_as_it_must(lines, code)
             answers[name, code] += 1
     # Every refusal was met: a refused right is explained down to zero as well.
-    refusals = {("rsa", code) for code in (0, 1, 2, 3, 4, 20, 21)} | {("ppa", code) for code in (0, 1, 5, 20, 21)}
+    refusals = {("rsa", code) for code in (0, 1, 2, 3, 4, 6, 20, 21)} | {("ppa", code) for code in (0, 1, 5, 6, 20, 21)}
     assert refusals <= set(answers)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from solidarite_server.domain.foyer import (
     RessourceMois,
     Role,
     Sanction,
+    SejourHorsFrance,
     Statut,
     StatutLogement,
     Zone,
@@ -227,6 +229,98 @@ def test_the_majoration_lasts_twelve_months_from_a_claim_in_time_and_less_from_a
     rsa = due([], allocataire(), child(), isolements=(Isolement(event, demande=claim),))[0]
     exact = 65_169 * (months * 1.71216 + (3 - months) * 1.5) / 3
     assert rsa == int(exact + 0.5)
+
+
+@pytest.mark.parametrize(
+    ("periods", "months"),
+    [
+        # One that ended in August and another since October: July is the last of its twelve months.
+        ((Isolement(date(2025, 8, 5), date(2026, 8, 10)), Isolement(date(2026, 10, 1))), 1),
+        # Alone for long, and an event in August that opens August and September.
+        ((Isolement(date(2019, 1, 1)), Isolement(date(2026, 8, 10))), 2),
+        # The other way round in the dossier, and a late claim: each period is weighed by what it opens.
+        ((Isolement(date(2026, 8, 10)), Isolement(date(2019, 1, 1))), 2),
+        ((Isolement(date(2025, 8, 5)), Isolement(date(2025, 7, 5), demande=date(2025, 10, 5))), 3),
+        ((Isolement(date(2025, 7, 5), demande=date(2025, 10, 5)), Isolement(date(2025, 8, 5))), 3),
+    ],
+)
+def test_each_period_of_life_alone_opens_its_own_months(periods: tuple[Isolement, ...], months: int):
+    # L262-9: divorced, widowed, separated; each such event opens twelve months, whichever others cover the month.
+    rsa = due([], allocataire(), child(), isolements=periods)[0]
+    assert rsa == int(65_169 * (months * 1.71216 + (3 - months) * 1.5) / 3 + 0.5)
+
+
+# Stays abroad (R262-5, R842-1): 92 days from date to date or in a calendar year, then whole months of presence alone.
+
+
+def stay(depart: str, retour: str = "") -> SejourHorsFrance:
+    return SejourHorsFrance(date.fromisoformat(depart), date.fromisoformat(retour) if retour else None)
+
+
+@pytest.mark.parametrize(
+    ("stays", "paid"),
+    [
+        ((stay("2026-08-10", "2026-11-10"),), True),  # 92 days
+        ((stay("2026-08-10", "2026-11-11"),), False),  # 93
+        ((stay("2026-07-31", "2026-11-01"),), True),  # 93, and the whole of November in France
+        ((stay("2026-07-31", "2026-11-02"),), False),
+        ((stay("2026-11-30", "2027-03-03"),), False),  # the day of departure is a day of absence
+        ((stay("2026-12-01", "2027-03-10"),), True),
+        ((stay("2026-02-01", "2026-04-02"), stay("2026-10-10", "2026-11-11")), True),  # 60 + 32 in the year
+        ((stay("2026-02-01", "2026-04-03"), stay("2026-10-10", "2026-11-11")), False),  # 61 + 32
+        ((stay("2025-10-01", "2025-12-31"), stay("2026-10-10", "2026-11-11")), True),  # 91, of another year
+        ((stay("2026-08-10", "2026-09-30"), stay("2026-09-30", "2026-11-11")), False),  # one stay of 93 days
+        ((stay("2026-10-15", "2026-11-11"), stay("2026-08-10", "2026-11-01")), False),  # overlapping, the same
+        ((stay("2026-08-31"),), True),  # still away: 92 days at the end of November
+        ((stay("2026-08-30"),), False),
+        ((stay("2026-12-05"),), True),
+    ],
+)
+def test_beyond_three_months_abroad_only_whole_months_of_presence_are_paid(
+    stays: tuple[SejourHorsFrance, ...], paid: bool
+):
+    assert due([], allocataire(), sejours_hors_france=stays)[0] == (65_169 if paid else 0)
+    assert due(each_month(90_000), allocataire(), sejours_hors_france=stays)[1] == (31_991 if paid else 0)
+    found = engine.compute(Foyer("1", (allocataire(),), sejours_hors_france=stays), [], RIGHT)
+    assert ("mois civils complets" in found.rsa_motif) is not paid
+
+
+def test_a_stay_abroad_is_weighed_for_each_month_of_right_and_is_not_frozen_with_the_quarter():
+    # M = November, back on 20 December after 110 days: November and December are lost, January is whole.
+    foyer = Foyer("1", (allocataire(),), sejours_hors_france=(stay("2026-09-01", "2026-12-20"),))
+    for opinion in (engine.compute, reference.compute):
+        found = [opinion(foyer, [], RIGHT + later, mois_declaration=RIGHT).rsa_cents for later in (0, 1, 2)]
+        assert found == [0, 0, 65_169]
+
+
+# Who is weighed first among dependants with resources (R262-3).
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_what_a_dependant_brings_does_not_depend_on_the_order_of_the_dossier(order: tuple[int, ...]):
+    # 230 lies between 0.3 x 651.69 = 195.51 and 0.4 x 651.69 = 260.68: the third dependant brings 0.4.
+    children = [replace(child(), personne=name) for name in ("aîné", "enfant", "cadet")]
+    lines = each_month(23_000, "enfant", N.RETRAITE)
+    # 2.5 x 651.69 - 230 = 1 399.225.
+    assert due(lines, allocataire(), conjoint(), *(children[place] for place in order))[0] == 139_923
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_of_two_who_each_earn_more_than_a_third_person_brings_the_one_with_less_is_counted(order: tuple[int, ...]):
+    # The first brings 0.5 x 651.69 = 325.85, the second 195.51: 270 is counted, 300 is not. 977.535 - 270.
+    children = [replace(child(), personne=name) for name in ("enfant", "cadet")]
+    lines = each_month(27_000, "enfant", N.RETRAITE) + each_month(30_000, "cadet", N.RETRAITE)
+    assert due(lines, allocataire(), *(children[place] for place in order))[0] == 70_754
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_of_two_with_the_same_resources_the_youngest_is_weighed_first(order: tuple[int, ...]):
+    # A baby of an isolated parent brings (1.71216 - 1) x 651.69 = 464.11; the other then 0.42804 x 651.69 = 278.95.
+    children = [child(), replace(child(), personne="cadet", date_naissance=date(2026, 1, 15))]
+    lines = each_month(30_000, "enfant", N.RETRAITE) + each_month(30_000, "cadet", N.RETRAITE)
+    alone = (Isolement(date(2015, 1, 1)),)
+    # 1.71216 x 651.69 - 300 = 815.80.
+    assert due(lines, allocataire(), *(children[place] for place in order), isolements=alone)[0] == 81_580
 
 
 # Mayotte (R542-6, décret 2016-864).

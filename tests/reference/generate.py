@@ -24,6 +24,7 @@ from solidarite_server.domain.foyer import (
     RessourceMois,
     Role,
     Sanction,
+    SejourHorsFrance,
     Statut,
     StatutLogement,
     Zone,
@@ -121,6 +122,7 @@ class _Household:
             ressources_connues=tuple(known),
             premier_examen_reforme=self.chance(0.5),
             option_chiffre_affaires=self.chance(0.05),
+            sejours_hors_france=self.stays(),
         )
         return foyer, [line for line in lines if not line.nature.known_to_caf], self.month
 
@@ -259,11 +261,27 @@ class _Household:
         )
 
     def isolation(self) -> tuple[Isolement, ...]:
+        """Periods of life alone; a second and a third may follow the first, overlap it or lie inside it."""
         if not self.chance(0.6 if self.alone else 0.1):
             return ()
+        others = self.random.choice((0, 0, 0, 1, 2))
+        return tuple(self.alone_since() for _ in range(1 + others))
+
+    def alone_since(self) -> Isolement:
         start = self.day(-900, 20)
         end = self.day(-120, 60) if self.chance(0.15) else None
         if end is not None and end < start:
             end = None
         claim = max(start, self.day(-500, 0)) if self.chance(0.4) else None
-        return (Isolement(start, end, claim),)
+        return Isolement(start, end, claim)
+
+    def stays(self) -> tuple[SejourHorsFrance, ...]:
+        """Stays abroad about as long as what is allowed, sometimes several a year, sometimes not ended."""
+        if self.chance(0.9):
+            return ()
+        stays = []
+        for _ in range(self.random.choice((1, 1, 2, 3))):
+            start = self.day(-250, 30)
+            days = self.random.choice((self.random.randint(1, 60), self.random.randint(88, 96), 200))
+            stays.append(SejourHorsFrance(start, None if self.chance(0.15) else start + timedelta(days=days)))
+        return tuple(stays)

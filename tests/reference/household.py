@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from fractions import Fraction
 from functools import cached_property
 
@@ -45,6 +45,32 @@ def majoration_end(period: Isolement) -> Month:
 
 def has_status(person: Membre, day: date, *statuses: Statut) -> bool:
     return any(period.statut in statuses and period.holds_on(day) for period in person.statuts)
+
+
+def paid_abroad(foyer: Foyer, month: Month) -> bool:
+    """Whether stays abroad let a month of right be paid (R262-5), by the calendar of the days of absence."""
+    absent: set[date] = set()
+    for stay in foyer.sejours_hors_france:
+        day = stay.depart
+        while day < (stay.retour or month.last_day + timedelta(days=1)):
+            absent.add(day)
+            day += timedelta(days=1)
+    inside = [day for day in absent if Month.of(day) == month]
+    if not inside:
+        return True  # a whole month of presence
+    if sum(day.year == month.year for day in absent) > params.DAYS_ABROAD:
+        return False
+    return all(_unbroken(absent, day) <= params.DAYS_ABROAD for day in inside)
+
+
+def _unbroken(absent: set[date], day: date) -> int:
+    """Days of the absence without a break around a day."""
+    first = last = day
+    while first - timedelta(days=1) in absent:
+        first -= timedelta(days=1)
+    while last + timedelta(days=1) in absent:
+        last += timedelta(days=1)
+    return (last - first).days + 1
 
 
 @dataclass(frozen=True)

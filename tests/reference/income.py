@@ -177,11 +177,15 @@ class Income:
         return {month: self._kept(month) for month in self.exam.months}
 
     def _kept(self, month: Month) -> list[Membre]:
-        """Dependants of a month, tried in the order of the dossier: whoever has resources that reach the increase he
-        or she brings is left out (R262-3)."""
+        """Dependants of a month, tried from the least resources on, the youngest first: whoever has resources that
+        reach the increase he or she brings is left out (R262-3)."""
         exam = self.exam
         kept: list[Membre] = []
-        for person in exam.dependants(month):
+
+        def order(person: Membre) -> tuple[Fraction, int, int, int]:
+            return self.mean(person), -person.date_naissance.toordinal(), person.role, -person.droit_asf
+
+        for person in sorted(exam.dependants(month), key=order):
             increase = exam.coefficient(month, [*kept, person]) - exam.coefficient(month, kept)
             if self.mean(person) < increase * exam.base(exam.right):
                 kept.append(person)

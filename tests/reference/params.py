@@ -83,6 +83,9 @@ SAVINGS = Fraction("0.03")
 BUILDINGS = Fraction("0.5")
 LAND = Fraction("0.8")
 
+DAYS_ABROAD = 92
+"""Three months, from date to date or in a calendar year (R262-5)."""
+
 RSA_MINIMUM_CENTS = 600
 PPA_MINIMUM_CENTS = 1500
 CRDS = Fraction("0.005")

@@ -11,7 +11,7 @@ from solidarite_server.domain.money import round_half_up
 from solidarite_server.domain.month import Month
 
 from tests.reference import params
-from tests.reference.household import Examination, age, has_status
+from tests.reference.household import Examination, age, has_status, paid_abroad
 from tests.reference.income import ZERO, Exact, Income
 
 
@@ -54,7 +54,7 @@ def amount(foyer: Foyer, ressources: Sequence[RessourceMois], droit: Month, decl
     income = Income(exam, ressources)
     last = exam.months[-1]
     isolated = exam.isolated(last, income.kept_dependants[last])
-    if not exam.resident(exam.allocataire, isolated=isolated):
+    if not exam.resident(exam.allocataire, isolated=isolated) or not paid_abroad(foyer, droit):
         return ZERO
     if not any(_works(exam, income, person, isolated) for person in income.adults()):
         return ZERO

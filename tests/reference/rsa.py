@@ -9,7 +9,7 @@ from solidarite_server.domain.foyer import Foyer, Regime, RessourceMois, Role, S
 from solidarite_server.domain.month import Month
 
 from tests.reference import params
-from tests.reference.household import Examination, age, has_status
+from tests.reference.household import Examination, age, has_status, paid_abroad
 from tests.reference.income import Income
 
 
@@ -44,7 +44,7 @@ def amount(foyer: Foyer, ressources: Sequence[RessourceMois], droit: Month, decl
     """RSA due in cents, not rounded; 0 below the minimum paid."""
     exam = Examination(foyer, "rsa", droit, declaration)
     income = Income(exam, ressources)
-    if not _eligible(exam, income):
+    if not _eligible(exam, income) or not paid_abroad(foyer, droit):
         return Fraction(0)
     reformed_now = transition(exam)
     guaranteed = over_three = over_two = Fraction(0)

@@ -47,6 +47,40 @@ def test_the_quick_reader_lays_out_what_the_careful_one_does(options: str):
     assert quick.groups[quick.foyers["group"]].tolist() == careful.groups[careful.foyers["group"]].tolist()
 
 
+STAYS = [{"depart": "2026-08-10", "retour": "2026-11-11"}, {"depart": "2026-12-03", "retour": None}]
+
+
+def abroad(mois: str) -> dict[str, Any]:
+    case = deepcopy(cases()[0])
+    case["entitlement_month"] = mois
+    case["household"]["sejours_hors_france"] = STAYS
+    return case
+
+
+def test_a_stay_abroad_is_read_alike_from_every_file(tmp_path: Path):
+    # 93 days from August to November 2026: November is lost, October is part of it, December of nothing so long.
+    months = ["2026-10", "2026-11", "2027-03"]
+    (tmp_path / "in.jsonl").write_bytes(as_lines([abroad(mois) for mois in months]))
+    found = []
+    for careful in (False, True):
+        done = computed(Block(1, as_lines([abroad(mois) for mois in months])), LegislationOptions(), careful=careful)
+        found.append(done.rsa.tolist())
+        assert done.errors == {}
+    assert (
+        main(["cases", "convert", "--input", str(tmp_path / "in.jsonl"), "--output", str(tmp_path / "in.arrow")]) == 0
+    )
+    assert run(tmp_path / "in.arrow", tmp_path / "out.jsonl") == 0
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text("utf-8").splitlines()]
+    assert found[0] == found[1] == [round(row["rsa"] * 100) for row in rows]
+    with pa.ipc.open_file(tmp_path / "in.arrow") as file:
+        table_read = file.read_all()
+    assert table_read["hors_france"].to_pylist() == [93, 93, 119]
+    # A table written before this column was there is read as before.
+    with pa.ipc.new_file(tmp_path / "old.arrow", table_read.drop_columns(["hors_france"]).schema) as writer:
+        writer.write_table(table_read.drop_columns(["hors_france"]))
+    assert run(tmp_path / "old.arrow", tmp_path / "old.jsonl") == 0
+
+
 ODD: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 1, 12.345, 1e12, 99_999_999_999.99, float("nan"), "", "x", [], {}, [1], {"a": 1}),
     *("2025-13", "2025-02", "1850-01-01", "20200229", "2024-02-29", "conjoint", "mayotte", ["2025-02"], {"2025": 3}),

@@ -40,6 +40,12 @@ def changed(*path: Any, to: Any) -> str:
         (changed("persons", 0, "ressources", "lottery", to={}), "persons[0].ressources.lottery"),
         (changed("persons", 0, "ressources", "salaire", "2025-01", to=float("nan")), "salaire.2025-01"),
         (changed("persons", 0, "ressources", "salaire", "2025-01", to=1e12), "salaire.2025-01"),
+        (changed("household", "sejours_hors_france", to={}), "household.sejours_hors_france"),
+        (changed("household", "sejours_hors_france", to=[{"retour": "2025-01-01"}]), "sejours_hors_france[0].depart"),
+        (
+            changed("household", "sejours_hors_france", to=[{"depart": "2025-02-01", "retour": "2025-02-01"}]),
+            "sejours_hors_france[0].retour",
+        ),
         ("not json", "JSON"),
         ("[]", "cas"),
     ],

@@ -26,6 +26,7 @@ from solidarite_server.engine.columns import (
     PERSON_DTYPE,
     WINDOW,
     group_of,
+    months_alone,
     months_read,
 )
 from solidarite_server.engine.compiled import SOURCES, is_law
@@ -37,6 +38,7 @@ CASE_DTYPE = np.dtype(
         ("persons", "<i4"),
         ("amounts", "<i4"),
         ("isolement", "<i4"),  # Month.index of the last isolation to begin; 0: not alone
+        ("hors_france", "<i2"),  # days abroad that touch the month of right (`engine.columns.jours_hors_france`)
         ("zone", "u1"),
         ("logement", "u1"),
         ("pilote", "u1"),
@@ -102,7 +104,8 @@ def laid_out(facts: Facts, options: LegislationOptions) -> FoyerColumns:
     foyers["persons"], foyers["person"] = cases["persons"], _starts(cases["persons"])
     foyers["lines"], foyers["line"] = counts, _starts(counts)
     alone = cases["isolement"] > 0
-    foyers["isolement_debut"], foyers["isole"] = cases["isolement"], np.where(alone, _ALL, 0)
+    foyers["isolement"], foyers["isole"] = months_alone(cases["isolement"], first), np.where(alone, _ALL, 0)
+    foyers["hors_france"] = cases["hors_france"]
     full = (cases["logement"] == StatutLogement.PROPRIETAIRE) | (cases["logement"] == StatutLogement.HEBERGE_GRATUIT)
     foyers["logement_plein"] = np.where(full, _ALL, 0)
     foyers["flags"] = np.where(cases["zone"] == Zone.MAYOTTE, F_MAYOTTE, 0)

@@ -37,6 +37,7 @@ from solidarite_server.engine.columns import (
     PAJE,
     PREPARE,
     WINDOW,
+    jours_hors_france,
 )
 
 Series = dict[str, float]
@@ -49,6 +50,11 @@ class _Logement(msgspec.Struct):
     aide_logement: Series = {}
 
 
+class _Sejour(msgspec.Struct):
+    depart: str
+    retour: str | None = None
+
+
 class _Household(msgspec.Struct):
     zone: Literal["metropole", "guadeloupe", "martinique", "guyane", "la_reunion", "mayotte"] = "metropole"
     couple: bool = False
@@ -56,6 +62,7 @@ class _Household(msgspec.Struct):
     prestations_familiales: dict[str, Series] = {}
     aspa: Series = {}
     isolement_recent: list[str] = []
+    sejours_hors_france: list[_Sejour] = []
     experimentation_declaration_preremplie: bool = False
 
 
@@ -168,6 +175,7 @@ class Reader:
                 len(persons),
                 len(euros),
                 0 if household.couple else _isolement(household.isolement_recent, mois),
+                _hors_france(household.sejours_hors_france, mois) if household.sejours_hors_france else 0,
                 ZONES[household.zone],
                 _LOGEMENTS[household.logement.statut],
                 household.experimentation_declaration_preremplie,
@@ -295,6 +303,13 @@ def _day(text: str) -> tuple[int, int]:
     """Month.index and day of a date."""
     day = oracle_cases.day_of(text, "")
     return day.year * 12 + day.month - 1, day.day
+
+
+def _hors_france(stays: Sequence[_Sejour], mois: int) -> int:
+    """Days abroad that touch the month of right, as `oracle_cases` reads the stays."""
+    day = oracle_cases.day_of
+    read = [oracle_cases.stay_of(day(s.depart, ""), None if s.retour is None else day(s.retour, ""), "") for s in stays]
+    return jours_hors_france(read, Month.from_index(mois))
 
 
 def _isolement(recent: Sequence[str], mois: int) -> int:

@@ -68,6 +68,7 @@ CASES = pa.schema(
         ("logement", _name),
         ("pilote", pa.bool_()),
         ("isolement_depuis", pa.int32()),
+        ("hors_france", pa.int16()),
         (
             "personnes",
             pa.list_(
@@ -111,6 +112,8 @@ RIGHTS = pa.schema(
     ]
 )
 _OPTIONAL = {"isolement_depuis", "arret_travail", "id"}
+_MAY_LACK = {"hors_france"}
+"""Columns younger than tables that were already written."""
 
 
 class TableError(ValueError):
@@ -121,6 +124,8 @@ def check_schema(schema: pa.Schema) -> None:
     """Refuse a table that lacks a column, or holds one of another type."""
     for field in CASES:
         if field.name not in schema.names:
+            if field.name in _MAY_LACK:
+                continue
             raise TableError(f"la colonne « {field.name} » manque")
         _check_type(field.name, schema.field(field.name).type, field.type)
 
@@ -201,6 +206,10 @@ class _Batch:
         isolement = self._batch.column("isolement_depuis")
         since = self._months(isolement.fill_null(199001), rows, "isolement_depuis")
         self._refuse(rows[since > mois], "isolement_depuis : un mois qui ne suit pas mois_droit est attendu")
+        if "hors_france" in self._batch.schema.names:
+            days = self._values(self._batch.column("hors_france"), rows, "hors_france")
+            self._refuse(rows[days < 0], "hors_france : un nombre de jours est attendu")
+            cases["hors_france"] = days
         cases["isolement"] = np.where(isolement.is_valid().to_numpy(zero_copy_only=False), since, 0)
         persons, person_rows = self._persons(mois)
         amounts, amount_rows = self._amounts(np.bincount(person_rows, minlength=len(cases)))
@@ -393,6 +402,7 @@ def cases_of(facts: Facts, ids: list[Any]) -> pa.RecordBatch:
             pa.array(
                 _written(cases["isolement"].astype(np.int64)).astype(np.int32), pa.int32(), mask=cases["isolement"] == 0
             ),
+            pa.array(cases["hors_france"].astype(np.int16)),
             _lists(cases["persons"], of_person, "personnes"),
             _lists(cases["amounts"], of_amount, "montants"),
         ],

@@ -216,12 +216,22 @@ class Logement:
 
 @dataclass(frozen=True, slots=True)
 class Isolement:
-    """A period of life alone (widowed, separated, divorced, single)."""
+    """A period of life alone (widowed, separated, divorced, single); each opens its own months of majoration."""
 
     debut: date
     fin: date | None = None
     demande: date | None = None
     """When the majoration was claimed; None: at once. Beyond six months, it lasts less (R262-2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SejourHorsFrance:
+    """A stay of the allocataire outside France. A stay under a contract of L262-34 or L262-35 does not count."""
+
+    depart: date
+    """First day of absence."""
+    retour: date | None = None
+    """First day back in France; None: still away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +268,7 @@ class Foyer:
     prestations: Mapping[Month, PrestationsMois] = field(default_factory=dict)
     isolements: tuple[Isolement, ...] = ()
     sanctions: tuple[Sanction, ...] = ()
+    sejours_hors_france: tuple[SejourHorsFrance, ...] = ()
     ressources_connues: tuple[RessourceMois, ...] = ()
     """AAH and its supplement, which the Caf pays itself and does not ask for."""
     premiere_demande: Month | None = None

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ from solidarite_server.domain.foyer import (
     RegimeNonSalarie,
     RessourceMois,
     Role,
+    SejourHorsFrance,
     Statut,
     StatutLogement,
     Zone,
@@ -53,9 +54,10 @@ FOYER_DTYPE = np.dtype(
         ("persons", "<i2"),
         ("line", "<i8"),  # first row in lines
         ("lines", "<i4"),
-        ("isolement_debut", "<i4"),  # Month.index of the last one to begin; 0 = none
-        ("isolement_demande", "u1"),  # months from its beginning to the claim of the majoration
         ("isole", "<u2"),  # bit k: a period of life alone covers the last day of the month
+        ("isolement", "u1", (WINDOW,)),  # by month: months since that period began, the one that opens most; 255 = none
+        ("isolement_demande", "u1", (WINDOW,)),  # by month: months from its beginning to the claim of the majoration
+        ("hors_france", "<i2"),  # days abroad, of the stay or the year, that touch the month of right; 0 = none
         ("logement_plein", "<u2"),  # bit k: owner or housed for free
         ("sanction", "u1"),  # per cent suspended in the month of right
         ("flags", "u1"),  # F_…
@@ -185,7 +187,7 @@ def _window(declaration: Month) -> _Window:
 
 def columns_from(cases: Iterable[Case], options: LegislationOptions) -> FoyerColumns:
     """Lay households out as columns, for these options. The order of the cases is kept."""
-    foyers: list[tuple[int, ...]] = []
+    foyers: list[tuple[Any, ...]] = []
     persons: list[tuple[int, ...]] = []
     lines: list[tuple[int, int, int, int]] = []
     groups: dict[tuple[int, ...], int] = {}
@@ -197,7 +199,7 @@ def columns_from(cases: Iterable[Case], options: LegislationOptions) -> FoyerCol
         read = months_read(key[2], key[3], law=narrow)
         membres = ordered(foyer)
         own = _lines(foyer, membres, case.ressources, window, read)
-        debut, demande, isole = _isolement(foyer, declaration, window)
+        isole, isolement, demande = _isolement(foyer, window)
         foyers.append(
             (
                 groups.setdefault(key, len(groups)),
@@ -205,9 +207,10 @@ def columns_from(cases: Iterable[Case], options: LegislationOptions) -> FoyerCol
                 len(membres),
                 len(lines),
                 len(own),
-                debut,
-                demande,
                 isole,
+                isolement,
+                demande,
+                jours_hors_france(foyer.sejours_hors_france, case.mois_droit),
                 _logement_plein(foyer, window),
                 next((s.taux_suspension_pour_cent for s in foyer.sanctions if s.mois == case.mois_droit), 0),
                 (F_MAYOTTE if foyer.zone is Zone.MAYOTTE else 0)
@@ -252,19 +255,68 @@ def _plusieurs(case: Case) -> bool:
     )
 
 
-def _isolement(foyer: Foyer, declaration: Month, window: _Window) -> tuple[int, int, int]:
+@lru_cache(maxsize=256)
+def _delai(month: Month) -> int:
+    return int(load_legislation().value("isolement.delai_demande_mois", month))
+
+
+_NEVER, _AT_ONCE = (255,) * WINDOW, (0,) * WINDOW
+
+
+def _isolement(foyer: Foyer, window: _Window) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
+    """Months that a period of life alone covers; by month, the age of the one that opens most, and when it was claimed.
+
+    Each period opens months of its own (R262-2); a claim within the delay moves their end with it.
+    """
     if not foyer.isolements:
-        return 0, 0, 0
-    mask = 0
+        return 0, _NEVER, _AT_ONCE
+    mask, ages, waits = 0, [*_NEVER], [*_AT_ONCE]
+    delai = _delai(window.months[-1])
     for entry in foyer.isolements:
-        mask |= _days_held(window, entry.debut, entry.fin)
-    started = [entry for entry in foyer.isolements if Month.of(entry.debut) <= declaration]
-    if not started:
-        return 0, 0, mask
-    last = max(started, key=lambda entry: entry.debut)
-    debut = Month.of(last.debut).index
-    demande = debut if last.demande is None else max(debut, Month.of(last.demande).index)
-    return debut, min(demande - debut, 255), mask
+        debut = Month.of(entry.debut).index
+        wait = 0 if entry.demande is None else min(255, max(0, Month.of(entry.demande).index - debut))
+        held = _days_held(window, entry.debut, entry.fin)
+        for k in range(WINDOW):
+            if held >> k & 1:
+                age = min(255, window.first + k - debut)
+                if not mask >> k & 1 or age - min(wait, delai) < ages[k] - min(waits[k], delai):
+                    ages[k], waits[k] = age, wait
+        mask |= held
+    return mask, tuple(ages), tuple(waits)
+
+
+def months_alone(debut: npt.NDArray[np.integer], first: npt.NDArray[np.integer] | int) -> npt.NDArray[np.integer]:
+    """The `isolement` of households with one period that began in `debut`, 0 for none, in windows from `first` on."""
+    ages = np.asarray(first - debut)[:, np.newaxis] + np.arange(WINDOW)
+    return np.where((debut[:, np.newaxis] > 0) & (ages >= 0), np.minimum(ages, 255), 255)
+
+
+def jours_hors_france(sejours: Sequence[SejourHorsFrance], mois_droit: Month) -> int:
+    """Days abroad to weigh for a month of right (CASF R262-5): of the longest stay that touches it, or of its year.
+
+    0 when the allocataire is in France the whole month. Stays that touch or overlap are one; one without a return lasts
+    to the end of the month.
+    """
+    if not sejours:
+        return 0
+    start, end = mois_droit.first_day, mois_droit.last_day + _DAY
+    year, next_year = date(mois_droit.year, 1, 1), date(mois_droit.year + 1, 1, 1)
+    longest = in_year = 0
+    for depart, retour in _merged(sejours, end):
+        in_year += max(0, (min(retour, next_year) - max(depart, year)).days)
+        if depart < end and start < retour:
+            longest = max(longest, (retour - depart).days)
+    return min(max(longest, in_year), 32_767) if longest else 0
+
+
+def _merged(sejours: Sequence[SejourHorsFrance], end: date) -> list[tuple[date, date]]:
+    merged: list[tuple[date, date]] = []
+    for depart, retour in sorted((s.depart, s.retour or end) for s in sejours):
+        if merged and depart <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(merged[-1][1], retour)
+        elif depart < retour:
+            merged.append((depart, retour))
+    return merged
 
 
 def _days_held(window: _Window, debut: date, fin: date | None) -> int:

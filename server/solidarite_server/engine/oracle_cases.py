@@ -17,6 +17,7 @@ from solidarite_server.domain.foyer import (
     PrestationsMois,
     RessourceMois,
     Role,
+    SejourHorsFrance,
     Statut,
     StatutLogement,
     Zone,
@@ -111,6 +112,7 @@ def case_from(case: Mapping[str, Any]) -> tuple[Foyer, list[RessourceMois], Mont
         aide_logement=aide,
         prestations=_prestations(household),
         isolements=() if household.get("couple") else _isolements(household, mois),
+        sejours_hors_france=_sejours(household),
     )
     return foyer, ressources, mois
 
@@ -166,6 +168,28 @@ def _isolements(household: Mapping[str, Any], mois: Month) -> tuple[Isolement, .
         return (Isolement(LONG_AGO),)
     start = Month.from_index(isolation_start(months[0].index, months[-1].index, mois.index))
     return (Isolement(LONG_AGO), Isolement(start.first_day))
+
+
+def _sejours(household: Mapping[str, Any]) -> tuple[SejourHorsFrance, ...]:
+    """Stays abroad of the claimant: ours, the oracle has none."""
+    field = "household.sejours_hors_france"
+    stays = household.get("sejours_hors_france", [])
+    if not isinstance(stays, list):
+        raise CaseError(field, "une liste de séjours est attendue")
+    found = []
+    for i, given in enumerate(stays):
+        place = f"{field}[{i}]"
+        stay = _mapping(given, place)
+        depart, retour = day_of(stay.get("depart"), f"{place}.depart"), stay.get("retour")
+        found.append(stay_of(depart, None if retour is None else day_of(retour, f"{place}.retour"), place))
+    return tuple(found)
+
+
+def stay_of(depart: date, retour: date | None, field: str) -> SejourHorsFrance:
+    """A stay abroad; CaseError when it ends before it begins."""
+    if retour is not None and retour <= depart:
+        raise CaseError(f"{field}.retour", "le retour suit le départ")
+    return SejourHorsFrance(depart, retour)
 
 
 def isolation_start(first: int, last: int, droit: int) -> int:

@@ -69,6 +69,7 @@ from solidarite_server.engine.steps import (
     S_DEBUT_PPA,
     S_DEBUT_RSA,
     S_FORFAIT_LOGEMENT,
+    S_HORS_FRANCE,
     S_MAJORATION,
     S_MONTANT_FORFAITAIRE,
     S_NEUTRALISATION_AUTRES,
@@ -123,6 +124,16 @@ def note(trace, step, month, person, cents):
         trace[n, 1] = month
         trace[n, 2] = person
         trace[n, 3] = cents
+
+
+@rule
+def etape_de_fin(code):
+    """The step that closes a right not due."""
+    if code == 20:
+        return S_PLANCHER
+    if code == 21:
+        return S_SEUIL
+    return S_HORS_FRANCE if code == 6 else S_NON_OUVERT
 
 
 @rule
@@ -486,6 +497,12 @@ def residence(person, majoree, p, o):
 
 
 @rule
+def hors_de_france(foyer, p):
+    """CASF R262-5, CSS R842-1: beyond three months abroad, only whole calendar months of presence are paid."""
+    return foyer["hors_france"] > p[P.JOURS_HORS_FRANCE]
+
+
+@rule
 def conjoint_de(persons):
     """Row of the partner present at the examination, or -1. A former partner is ignored (CASF R262-4)."""
     for q in range(persons.shape[0]):
@@ -495,14 +512,12 @@ def conjoint_de(persons):
 
 
 @rule
-def isolement_recent(foyer, month, p, o):
+def isolement_recent(foyer, k, p, o):
     """CASF R262-2: twelve months from the claim; each month of delay after the sixth takes one away."""
-    debut = foyer["isolement_debut"]
+    mois = float(foyer["isolement"][k])
     if o.isolement_dix_huit_mois:
-        fin = debut + p[P.OF_ISOLEMENT_DUREE]
-    else:
-        fin = debut + min(float(foyer["isolement_demande"]), p[P.ISOLEMENT_DELAI]) + p[P.ISOLEMENT_DUREE]
-    return debut <= month < fin
+        return mois < p[P.OF_ISOLEMENT_DUREE]
+    return mois < min(float(foyer["isolement_demande"][k]), p[P.ISOLEMENT_DELAI]) + p[P.ISOLEMENT_DUREE]
 
 
 @rule
@@ -517,7 +532,7 @@ def majoration(foyer, persons, conjoint, a_charge, benjamin, declaration, k, p, 
         return True
     if a_charge == 0:
         return False
-    return isolement_recent(foyer, declaration - 8 + k, p, o) or benjamin < 12 * p[P.ISOLEMENT_AGE]
+    return isolement_recent(foyer, k, p, o) or benjamin < 12 * p[P.ISOLEMENT_AGE]
 
 
 @rule
@@ -541,11 +556,13 @@ def cadet(persons, q, benjamin, declaration, k, o):
 def compter_a_charge(
     foyer, exclus, persons, sums, conjoint, adultes, declaration, k, first, mayotte, base, moyennes, p, droit, o
 ):
-    """CASF R262-3: dependants of a month; who earns as much as he or she brings is left out, in the dossier's order.
+    """CASF R262-3: dependants of a month; who earns as much as he or she brings is left out.
 
-    Fills `exclus`; returns how many are counted and the age in months of the youngest child among them.
+    What one brings depends on the others (0.3 or 0.4): those without resources come first, then from the least
+    resources on, so that the order of the dossier does not matter. Fills `exclus`; returns how many are counted and the
+    age in months of the youngest child among them.
     """
-    n, benjamin = 0, SANS_ENFANT
+    n, benjamin, restent = 0, SANS_ENFANT, 0
     for q in range(persons.shape[0]):
         exclus[q] = False
         if persons[q]["role"] < ENFANT:
@@ -554,22 +571,61 @@ def compter_a_charge(
             # Not there, 25 or older, self-supporting: outside the household.
             exclus[q] = True
             continue
-        plus_jeune = cadet(persons, q, benjamin, declaration, k, o)
         if o.exclusion_exacte_a_charge:
-            # Most dependants have no resources: what they bring need not be known.
             if moyennes[q] > 0:
-                sans = coefficient(foyer, persons, conjoint, adultes, n, benjamin, declaration, k, mayotte, p, droit, o)
-                avec = coefficient(
-                    foyer, persons, conjoint, adultes, n + 1, plus_jeune, declaration, k, mayotte, p, droit, o
-                )
-                exclus[q] = moyennes[q] >= (avec - sans) * base - SLACK
+                restent += 1
+                continue
         else:
             exclus[q] = exclu_au_forfait(foyer, persons, sums, q, conjoint, declaration, k, first, base, droit, o)
         if not exclus[q]:
             n += 1
         if not exclus[q] or o.enfant_exclu_ouvre_majoration:
+            benjamin = cadet(persons, q, benjamin, declaration, k, o)
+    precedent = -1
+    for _ in range(restent):
+        q = suivant_a_charge(exclus, persons, moyennes, precedent)
+        plus_jeune = cadet(persons, q, benjamin, declaration, k, o)
+        sans = coefficient(foyer, persons, conjoint, adultes, n, benjamin, declaration, k, mayotte, p, droit, o)
+        avec = coefficient(foyer, persons, conjoint, adultes, n + 1, plus_jeune, declaration, k, mayotte, p, droit, o)
+        exclus[q] = moyennes[q] >= (avec - sans) * base - SLACK
+        if not exclus[q]:
+            n += 1
+        if not exclus[q] or o.enfant_exclu_ouvre_majoration:
             benjamin = plus_jeune
+        precedent = q
     return n, benjamin
+
+
+@rule
+def suivant_a_charge(exclus, persons, moyennes, precedent):
+    """Who comes after a dependant in the order of their resources, among those who have some and are there."""
+    trouve = -1
+    for q in range(persons.shape[0]):
+        if persons[q]["role"] < ENFANT or moyennes[q] <= 0 or exclus[q]:
+            continue
+        if (precedent < 0 or passe_avant(persons, moyennes, precedent, q)) and (
+            trouve < 0 or passe_avant(persons, moyennes, q, trouve)
+        ):
+            trouve = q
+    return trouve
+
+
+@rule
+def passe_avant(persons, moyennes, q, r):
+    """Whether a dependant is weighed before another: the least resources, the youngest, then with a right to ASF."""
+    if q == r:
+        return False
+    if abs(moyennes[q] - moyennes[r]) > SLACK:
+        return moyennes[q] < moyennes[r]
+    if persons[q]["naissance"] != persons[r]["naissance"]:
+        return persons[q]["naissance"] > persons[r]["naissance"]
+    if persons[q]["jour"] != persons[r]["jour"]:
+        return persons[q]["jour"] > persons[r]["jour"]
+    if persons[q]["role"] != persons[r]["role"]:
+        return persons[q]["role"] < persons[r]["role"]
+    if persons[q]["asf"] != persons[r]["asf"]:
+        return persons[q]["asf"] > persons[r]["asf"]
+    return q < r
 
 
 @rule
@@ -581,7 +637,7 @@ def exclu_au_forfait(foyer, persons, sums, q, conjoint, declaration, k, first, b
         if est_a_charge(persons[r], declaration, k, p, o):
             candidats += 1
     seul = conjoint < 0 and bit(foyer["isole"], k) and not bit(persons[0]["grossesse"], k)
-    if candidats == 1 and seul and isolement_recent(foyer, declaration - 8 + k, p, o):
+    if candidats == 1 and seul and isolement_recent(foyer, k, p, o):
         limite = (p[P.ISOLEMENT_BASE] - 1.0 + p[P.ISOLEMENT_ENFANT]) * base
     decalage = 8 - first
     total = 0.0
@@ -650,6 +706,8 @@ def condition_rsa(foyer, persons, conjoint, declaration, majoree, p, o):
     if not residence(demandeur, majoree, p, o):
         if not (o.residence_d_un_seul and conjoint >= 0 and residence(persons[conjoint], False, p, o)):
             return 1
+    if hors_de_france(foyer, p):
+        return 6
     if majoree and o.majoration_ouvre_droit:
         return 0
     flags = int(demandeur["flags"])
@@ -751,7 +809,7 @@ def rsa_exact(foyer, persons, versees, sums, group, p, o, exclus, moyennes, trac
         elif total < p[P.RSA_SEUIL] - SLACK:
             code = 21
     if code != 0:
-        note(trace, S_PLANCHER if code == 20 else (S_SEUIL if code == 21 else S_NON_OUVERT), -1, -1, -total)
+        note(trace, etape_de_fin(code), -1, -1, -total)
         return 0.0, code
     return total, 0
 
@@ -968,13 +1026,15 @@ def ppa_exacte(foyer, persons, versees, sums, group, tables, o, exclus, moyennes
         o,
     ):
         code = 5
+    if code == 0 and hors_de_france(foyer, droit):
+        code = 6
     if code == 0:
         if total <= SLACK:
             code = 20
         elif total < droit[P.PPA_SEUIL] - SLACK:
             code = 21
     if code != 0:
-        note(trace, S_PLANCHER if code == 20 else (S_SEUIL if code == 21 else S_NON_OUVERT), -1, -1, -total)
+        note(trace, etape_de_fin(code), -1, -1, -total)
         return 0.0, code
     return total, 0
 

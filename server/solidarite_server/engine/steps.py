@@ -34,7 +34,8 @@ S_DEBUT_RSA, S_DEBUT_PPA = 0, 1
     S_SEUIL,
     S_NON_OUVERT,
     S_ARRONDI,
-) = range(2, 16)
+    S_HORS_FRANCE,
+) = range(2, 17)
 
 _ECHELLE = ("echelle.deuxieme_personne", "echelle.personne_supplementaire", "echelle.troisieme_enfant")
 _ISOLEMENT = ("isolement.base", "isolement.par_enfant")
@@ -104,6 +105,13 @@ STEPS = {
         ("ppa.seuil_versement",),
     ),
     S_NON_OUVERT: Step("Le droit n'est pas ouvert", "CASF L262-4", "CSS L842-1, L842-2"),
+    S_HORS_FRANCE: Step(
+        "Mois sans présence complète en France, après plus de trois mois d'absence",
+        "CASF R262-5",
+        "CSS R842-1",
+        ("foyer.jours_hors_france",),
+        ("foyer.jours_hors_france",),
+    ),
     S_ARRONDI: Step("Arrondi au centime le plus proche", "CASF R262-4", "CSS R843-1"),
 }
 
@@ -114,6 +122,7 @@ MOTIFS = {
     3: "Une personne en congé parental, sabbatique, sans solde ou en disponibilité n'ouvre pas droit au RSA.",
     4: "Le RSA est ouvert à 25 ans, avec un enfant né ou à naître, ou après 3 214 heures de travail en trois ans.",
     5: "La prime d'activité demande à un adulte un revenu professionnel (au-delà d'un plancher pour un étudiant).",
+    6: "Après plus de trois mois hors de France, seuls les mois civils complets de présence sont versés.",
     20: "Les ressources du foyer dépassent le montant garanti.",
     21: "Le montant est inférieur au seuil de versement.",
 }

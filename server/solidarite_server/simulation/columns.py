@@ -38,6 +38,7 @@ from solidarite_server.engine.columns import (
     PROFIT,
     WINDOW,
     decalages,
+    months_alone,
 )
 from solidarite_server.engine.natures import RANG
 from solidarite_server.legislation import LegislationOptions, load_legislation
@@ -101,7 +102,7 @@ def engine_columns(
     foyers["group"] = f.regime - 1
     foyers["person"], foyers["persons"] = first_person, sizes
     foyers["line"], foyers["lines"] = first_line, line_counts
-    foyers["isolement_debut"] = f.isolement
+    foyers["isolement"] = months_alone(f.isolement, window)
     foyers["isole"] = np.where(f.isolement > 0, _bits_from(f.isolement - window), 0)
     full = (f.logement == StatutLogement.PROPRIETAIRE) | (f.logement == StatutLogement.HEBERGE_GRATUIT)
     foyers["logement_plein"] = np.where(full, _ALL, 0)
