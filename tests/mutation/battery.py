@@ -1,136 +1,134 @@
-"""What a mutant of the rules is shown, quickest first: households chosen for the branches they take, then the tests.
+"""What a mutant of the rules is shown before the tests: households, those alone that reach the change.
 
-Each step says whether it still agrees with what does not come from the rules: the second opinion written from the
-texts, the answers of OpenFisca-France under its simplifications, the lines of the explanation, the tests themselves.
+The answers do not come from the rules: they are the second opinion's, written from the texts, those of OpenFisca-France
+under its simplifications, and the lines that an explanation must hold.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
 
-import pytest
+import numpy as np
+import numpy.typing as npt
 from solidarite_server.engine import Case as Laid
-from solidarite_server.engine import FoyerColumns, columns_from, compute_columns, explain
+from solidarite_server.engine import EntitlementColumns, FoyerColumns, columns_from, compute_columns, explain
 from solidarite_server.legislation import LegislationOptions
 
 from tests import reference
-from tests.mutation.source import functions, install, watch_conditions
-from tests.property.test_engine_explanations import assert_same_lines, told
+from tests.mutation.source import restore, watch_statements
+from tests.property.test_engine_explanations import assert_ends_as_it_must, assert_same_lines, told
 from tests.reference import steps
 from tests.reference.generate import Case, case
+from tests.rules.intermediates import intermediates_apart
 from tests.rules.test_oracle import apart, cases, households
 
-ROOT = Path(__file__).parents[2]
-FILES = (
-    "rules/test_worked_examples.py",
-    "property/test_engine_rare_households.py",
-    "property/test_engine_parameters.py",
-    "property/test_engine_explanations.py",
-)
-SLICE = 40
-_T = TypeVar("_T")
-Check = Callable[[], bool]
+SLICES = (20, 150, 1_500)
+"""Most mutants die at the first household that reaches them: a few at first, then more; never more than the last."""
+
+Rows = npt.NDArray[np.int64]
+Agrees = Callable[[Rows], bool]
 
 
-def battery(seeds: int) -> list[Check]:
-    """The checks, quickest first; each is true while the rules are right."""
-    law = [case(seed) for seed in range(seeds)]
-    chosen = [law[place] for place in _covering(law, LegislationOptions())]
-    oracle = households()
-    simple = _covering(oracle, LegislationOptions.openfisca())
-    checks: list[Check] = [_reference(part) for part in _slices(chosen)]
-    checks += [_oracle(part) for part in _slices(simple)]
-    checks += [_explained(part) for part in _slices(chosen[:200])]
-    return [*checks, _tests]
+@dataclass(frozen=True)
+class Corpus:
+    """Households, and whether the rules as they are now answer right for some of them."""
+
+    agrees: Agrees
+    reached: npt.NDArray[np.bool_]
+    """[household, statement of the rules]."""
+
+    def slices(self, statement: int) -> Iterator[Rows]:
+        """The households that reach a statement, a few at first."""
+        rows = np.flatnonzero(self.reached[:, statement])
+        return (part for part in np.split(rows, SLICES)[:-1] if len(part))
 
 
-def _slices(items: Sequence[_T]) -> Iterator[Sequence[_T]]:
-    return (items[start : start + SLICE] for start in range(0, len(items), SLICE))
-
-
-def _covering(given: Sequence[Case], options: LegislationOptions, times: int = 6) -> list[int]:
-    """Places of households that together reach each outcome of each condition several times, if any of them does."""
-    reached: set[tuple[int, bool]] = set()
-
-    def tell(number: int, outcome: object) -> object:
-        reached.add((number, bool(outcome)))
-        return outcome
-
-    watch_conditions(tell)
-    wanted: dict[tuple[int, bool], int] = {}
-    chosen = []
-    for place, (foyer, lines, month) in enumerate(given):
-        reached.clear()
-        compute_columns(columns_from([Laid(foyer, lines, month, month)], options), options)
-        if any(wanted.get(outcome, 0) < times for outcome in reached):
-            chosen.append(place)
-            for outcome in reached:
-                wanted[outcome] = wanted.get(outcome, 0) + 1
-    for function in functions():
-        install(function.module, function.tree)
-    return chosen
-
-
-def _laid(part: Sequence[Case], options: LegislationOptions) -> FoyerColumns:
-    return columns_from([Laid(foyer, lines, month, month) for foyer, lines, month in part], options)
-
-
-def _reference(part: Sequence[Case]) -> Check:
-    options = LegislationOptions()
-    columns = _laid(part, options)
-    expected = [reference.compute(*given) for given in part]
-
-    def check() -> bool:
-        found = compute_columns(columns, options)
-        return (
-            found.rsa_cents.tolist() == [right.rsa_cents for right in expected]
-            and found.rsa_verse_cents.tolist() == [right.rsa_verse_cents for right in expected]
-            and found.ppa_cents.tolist() == [right.ppa_cents for right in expected]
-            and found.ppa_nette_crds_cents.tolist() == [right.ppa_nette_crds_cents for right in expected]
-        )
-
-    return check
-
-
-def _oracle(places: Sequence[int]) -> Check:
-    options = LegislationOptions.openfisca()
-    columns = _laid([households()[place] for place in places], options)
-    expected = [cases()[place]["expected"] for place in places]
-
-    def check() -> bool:
-        found = compute_columns(columns, options)
-        return not any(
-            apart(rsa, right["rsa"]) or apart(ppa, right["ppa"])
-            for rsa, ppa, right in zip(found.rsa_cents.tolist(), found.ppa_cents.tolist(), expected, strict=True)
-        )
-
-    return check
-
-
-def _explained(part: Sequence[Case]) -> Check:
-    expected = [
-        (
-            steps.rsa(foyer, [*foyer.ressources_connues, *lines], month),
-            steps.ppa(foyer, [*foyer.ressources_connues, *lines], month),
-        )
-        for foyer, lines, month in part
+def corpora(count: int) -> list[Corpus]:
+    """The corpora, quickest first; that many households at most in the largest, fewer where each takes longer."""
+    drawn, known = [case(seed) for seed in range(count)], households()[:count]
+    return [
+        _corpus(len(drawn), _as_the_second_opinion(drawn)),
+        _corpus(len(known), _as_the_oracle(known)),
+        _corpus(count // 8, _explained_as_the_second_opinion(drawn)),
+        _corpus(count // 8, _explained_as_the_oracle(known)),
     ]
 
-    def check() -> bool:
-        for given, (rsa, ppa) in zip(part, expected, strict=True):
-            found = explain(*given)
-            assert_same_lines(told(found.rsa_steps), dict(rsa))
-            assert_same_lines(told(found.ppa_steps), dict(ppa))
+
+def _corpus(count: int, agrees: Agrees) -> Corpus:
+    seen: set[int] = set()
+    reached = np.zeros((count, watch_statements(seen.add)), np.bool_)
+    for row in range(count):
+        seen.clear()
+        assert agrees(np.array([row])), f"the rules as they are fail on household {row}"
+        reached[row, list(seen)] = True
+    restore()
+    return Corpus(agrees, reached)
+
+
+def _computing(given: list[Case], options: LegislationOptions) -> Callable[[Rows], EntitlementColumns]:
+    laid = columns_from([Laid(foyer, lines, month, month) for foyer, lines, month in given], options)
+
+    def compute(rows: Rows) -> EntitlementColumns:
+        part = FoyerColumns(laid.foyers[rows], laid.persons, laid.lines, laid.groups, laid.narrow)
+        return compute_columns(part, options)
+
+    return compute
+
+
+def _as_the_second_opinion(given: list[Case]) -> Agrees:
+    compute = _computing(given, LegislationOptions.law())
+    opinions = [reference.compute(*one) for one in given]
+    expected = np.array([(o.rsa_cents, o.rsa_verse_cents, o.ppa_cents, o.ppa_nette_crds_cents) for o in opinions])
+
+    def agrees(rows: Rows) -> bool:
+        found = compute(rows)
+        rights = (found.rsa_cents, found.rsa_verse_cents, found.ppa_cents, found.ppa_nette_crds_cents)
+        return np.array_equal(np.transpose(rights), expected[rows])
+
+    return agrees
+
+
+def _as_the_oracle(known: list[Case]) -> Agrees:
+    compute = _computing(known, LegislationOptions.openfisca())
+    answers = [answer["expected"] for answer in cases()]
+
+    def agrees(rows: Rows) -> bool:
+        found = compute(rows)
+        names = {"rsa": found.rsa_cents, "ppa": found.ppa_cents, "ppa_nette_crds": found.ppa_nette_crds_cents}
+        return not any(
+            apart(int(cents), answers[row][name])
+            for name, column in names.items()
+            for row, cents in zip(rows, column, strict=True)
+        )
+
+    return agrees
+
+
+def _explained_as_the_second_opinion(given: list[Case]) -> Agrees:
+    def agrees(rows: Rows) -> bool:
+        for foyer, lines, month in (given[row] for row in rows):
+            found = explain(foyer, lines, month)
+            right, known = found.entitlement, [*foyer.ressources_connues, *lines]
+            assert_same_lines(told(found.rsa_steps), dict(steps.rsa(foyer, known, month)))
+            assert_same_lines(told(found.ppa_steps), dict(steps.ppa(foyer, known, month)))
+            for told_steps, cents, code in (
+                (found.rsa_steps, right.rsa_cents, right.rsa_code),
+                (found.ppa_steps, right.ppa_cents, right.ppa_code),
+            ):
+                assert_ends_as_it_must(told_steps, code)
+                assert sum((step.amount_cents for step in told_steps), Decimal(0)) == cents
         return True
 
-    return check
+    return agrees
 
 
-def _tests() -> bool:
-    paths = [str(ROOT / "tests" / file) for file in FILES]
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        return pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--rootdir", str(ROOT), *paths]) == 0
+def _explained_as_the_oracle(known: list[Case]) -> Agrees:
+    answers = [answer["expected"] for answer in cases()]
+
+    def agrees(rows: Rows) -> bool:
+        simple = LegislationOptions.openfisca()
+        return not any(intermediates_apart(explain(*known[row], options=simple), answers[row]) for row in rows)
+
+    return agrees

@@ -11,6 +11,7 @@ import copy
 import importlib
 import pkgutil
 import types
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -33,7 +34,10 @@ class Mutant:
 
     function: Function
     line: int
-    text: str
+    statement: int
+    """Number of the statement that holds the change, as `watch_statements` tells it."""
+    name: str
+    """The rule, the statement, the change: the same whatever is written elsewhere."""
     node: int
     choice: int
 
@@ -43,12 +47,10 @@ class Mutant:
             if place == self.node:
                 _changes(node)[self.choice][1]()
                 return tree
-        raise AssertionError(self.text)
+        raise AssertionError(self.name)
 
     def __str__(self) -> str:
-        return (
-            f"{self.function.module.__name__.rpartition('.')[2]}.py:{self.line} {self.function.tree.name}: {self.text}"
-        )
+        return f"line {self.line}, {self.name}"
 
 
 def functions() -> list[Function]:
@@ -65,10 +67,44 @@ def functions() -> list[Function]:
 
 def mutants() -> Iterator[Mutant]:
     """Every change of every rule."""
+    first = 0
     for function in functions():
+        statements = _statements(function.tree)
+        place_of = {id(node): place for place, statement in enumerate(statements) for node in _own(statement)}
+        told: Counter[str] = Counter()
         for place, node in enumerate(_nodes(function.tree)):
             for choice, (text, _) in enumerate(_changes(node)):
-                yield Mutant(function, getattr(node, "lineno", function.tree.lineno), text, place, choice)
+                number = place_of[id(node)]
+                name = f"{function.tree.name}: {_head(statements[number])}: {text}"
+                told[name] += 1
+                name += f" ({told[name]})" if told[name] > 1 else ""
+                line = getattr(node, "lineno", statements[number].lineno)
+                yield Mutant(function, line, first + number, name, place, choice)
+        first += len(statements)
+
+
+def watch_statements(seen: Callable[[int], None]) -> int:
+    """Make every statement of the rules tell `seen` its number before it runs; returns how many there are."""
+    first = 0
+    for function in functions():
+        function.module.__dict__["_seen"] = seen
+        tree = copy.deepcopy(function.tree)
+        statements = _statements(tree)
+        numbers = {id(statement): first + place for place, statement in enumerate(statements)}
+        for owner in ast.walk(tree):
+            for name in ("body", "orelse"):
+                block = getattr(owner, name, None)
+                if isinstance(block, list):
+                    setattr(owner, name, [told for s in block for told in (*_telling(numbers.get(id(s))), s)])
+        install(function.module, tree)
+        first += len(statements)
+    return first
+
+
+def restore() -> None:
+    """Put every rule back as it is written."""
+    for function in functions():
+        install(function.module, function.tree)
 
 
 def install(module: types.ModuleType, tree: ast.FunctionDef) -> None:
@@ -126,10 +162,34 @@ def _is_rule(node: ast.FunctionDef) -> bool:
     return any(isinstance(mark, ast.Name) and mark.id in ("rule", "entry") for mark in node.decorator_list)
 
 
+def _body(tree: ast.FunctionDef) -> list[ast.stmt]:
+    return tree.body[1:] if ast.get_docstring(tree) else tree.body
+
+
 def _nodes(tree: ast.FunctionDef) -> list[ast.AST]:
     """Every node of the body but the docstring, always in the same order."""
-    body = tree.body[1:] if ast.get_docstring(tree) else tree.body
-    return [node for statement in body for node in ast.walk(statement)]
+    return [node for statement in _body(tree) for node in ast.walk(statement)]
+
+
+def _statements(tree: ast.FunctionDef) -> list[ast.stmt]:
+    """Every statement of the body but the docstring, always in the same order."""
+    return [node for node in _nodes(tree) if isinstance(node, ast.stmt)]
+
+
+def _own(statement: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a statement that belong to no statement within it."""
+    yield statement
+    for node in ast.iter_child_nodes(statement):
+        if not isinstance(node, ast.stmt):
+            yield from _own(node)
+
+
+def _head(statement: ast.stmt) -> str:
+    return ast.unparse(statement).partition("\n")[0]
+
+
+def _telling(number: int | None) -> list[ast.stmt]:
+    return [] if number is None else [ast.Expr(ast.Call(ast.Name("_seen", ast.Load()), [ast.Constant(number)], []))]
 
 
 _COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
