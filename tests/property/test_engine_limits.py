@@ -24,6 +24,7 @@ from solidarite_server.domain.foyer import (
     PrestationsMois,
     RegimeNonSalarie,
     RessourceMois,
+    Sanction,
     Statut,
     StatutLogement,
 )
@@ -366,3 +367,60 @@ def test_the_limit_of_forty_per_cent_is_reached_by_a_mean_of_three_months():
     shortcut = LegislationOptions(exclusion_exacte_a_charge=False)
     assert by(shortcut, all_months(26_067, "enfant"), allocataire(), child())[0] == 71_687
     assert by(shortcut, all_months(26_068, "enfant"), allocataire(), child())[0] == 65_169
+
+
+# The prime to the cent, and the lines that tell it.
+
+
+def told(lines: list[RessourceMois], *persons: Membre, options: LegislationOptions = LAW) -> dict[str, list[Decimal]]:
+    """Amounts of the lines of the prime, by label."""
+    steps = engine.explain(Foyer("1", persons), lines, RIGHT, options=options).ppa_steps
+    return {label: [s.amount_cents for s in steps if s.label == label] for label in {s.label for s in steps}}
+
+
+def test_a_prime_of_exactly_fifteen_euros_is_paid():
+    # 638.28 + 0.5985 x 200 - (200 + 542.98) = 15.00.
+    assert due(each_month(20_000) + each_month(54_298, nature=PENSION), allocataire())[1] == 1_500
+
+
+def test_a_month_of_less_than_a_cent_counts_in_the_mean():
+    # July: 638.28 + 0.5985 x 200.01 - (200.01 + 557.97) = 0.005985; August and September: 0.5985 x 50.01 each.
+    wages = [RessourceMois("demandeur", m, N.SALAIRE, c) for m, c in zip(QUARTER, (20_001, 5_001, 5_001), strict=True)]
+    lines = [*wages, RessourceMois("demandeur", QUARTER[0], PENSION, 55_797)]
+    assert due(lines, allocataire())[1] == rounded(Fraction("0.5985") * 10_003 / 3) == 1_996
+
+
+def test_one_cent_received_is_told_in_each_line_that_it_moves():
+    found = told(each_month(1), allocataire())
+    assert found["Ressources de la personne du mois, pour un tiers"] == [Decimal("-0.3333")] * 3
+    assert found["Part conservée des revenus professionnels du mois, pour un tiers"] == [Decimal("0.1995")] * 3
+
+
+def test_a_bonus_of_less_than_a_cent_is_told():
+    # 240.63 x 0.01 / 972.49, for a third.
+    found = told(each_month(72_630), allocataire())
+    assert found["Bonification individuelle du mois, pour un tiers"] == [Decimal("0.0825")] * 3
+
+
+def test_the_residence_that_isolation_gives_is_that_of_the_last_month():
+    # L262-4 2°: isolated until August, the foreigner no longer is in September.
+    foreigner = allocataire(sejour_regulier=True, **FOREIGN)
+    lines = [RessourceMois("demandeur", QUARTER[0], N.SALAIRE, 40_000)]
+    ended = (Isolement(date(2026, 1, 10), date(2026, 8, 20)),)
+    assert due(lines, foreigner, child(), isolements=ended) == (0, 0)
+    assert due(lines, foreigner, child(), isolements=(Isolement(date(2026, 1, 10)),))[1] == 7_980
+
+
+def test_the_age_of_the_prime_can_be_read_each_month_and_what_is_closed_is_told():
+    # 18 on 15 August 2026: the first of September is the first day of a month at 18. 0.5985 x 400 / 3.
+    young, monthly = allocataire(date(2008, 8, 15)), LegislationOptions(age_ppa_par_mois=True)
+    assert by(LAW, each_month(40_000), young)[1] == 23_940
+    assert by(monthly, each_month(40_000), young)[1] == 7_980
+    found = told(each_month(40_000), young, options=monthly)
+    assert found["Le droit n'est pas ouvert"] == [Decimal(-7_980)] * 2
+
+
+def test_sanctions_can_be_left_aside():
+    foyer = Foyer("1", (allocataire(),), sanctions=(Sanction(RIGHT, 80),))
+    assert engine.compute(foyer, [], RIGHT).rsa_verse_cents == 13_034
+    assert engine.compute(foyer, [], RIGHT, options=LegislationOptions(sanctions=False)).rsa_verse_cents == 65_169
