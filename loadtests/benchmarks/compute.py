@@ -42,7 +42,7 @@ def main() -> None:
                 file.write(lines[number % len(lines)])
         first = Path(folder) / "first.jsonl"
         first.write_bytes(b"".join(lines[:10]))
-        timed("compute", "--input", str(first), "--output", str(first.with_suffix(".out")))
+        timed("compute", "--input", str(first), "--output", str(first.with_name("out.jsonl")))
         start, size = time.perf_counter(), 0
         with source.open("rb") as file:
             while chunk := file.read(1 << 20):
@@ -61,7 +61,7 @@ def main() -> None:
                 cases_per_cpu_s=round(count / cpu),
                 bytes_a_case=given.stat().st_size // count,
             )
-        elapsed, _ = timed("compute", "--input", str(first), "--output", str(first.with_suffix(".out")))
+        elapsed, _ = timed("compute", "--input", str(first), "--output", str(first.with_name("out.jsonl")))
         report(case="compute_10_cases", seconds=round(elapsed, 2))
         report(case="peak", largest_process_mib=resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)
 

@@ -1,5 +1,6 @@
 """Files of cases: the quick reader, the careful one and the table give the same rights, and refuse the same cases."""
 
+import csv
 import json
 from collections.abc import Callable
 from copy import deepcopy
@@ -13,8 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from solidarite_client.cli import main
 from solidarite_server.cases import table
-from solidarite_server.cases.batch import Block, computed
+from solidarite_server.cases.batch import computed
 from solidarite_server.cases.facts import laid_out
+from solidarite_server.cases.files import Piece, read_piece, whole_lines
 from solidarite_server.cases.jsonl import Reader
 from solidarite_server.engine import Case, columns_from
 from solidarite_server.engine.oracle_cases import case_from
@@ -63,7 +65,7 @@ def test_a_stay_abroad_is_read_alike_from_every_file(tmp_path: Path):
     (tmp_path / "in.jsonl").write_bytes(as_lines([abroad(mois) for mois in months]))
     found = []
     for careful in (False, True):
-        done = computed(Block(1, as_lines([abroad(mois) for mois in months])), LegislationOptions(), careful=careful)
+        done = computed(as_lines([abroad(mois) for mois in months]), LegislationOptions(), careful=careful)
         found.append(done.rsa.tolist())
         assert done.errors == {}
     assert (
@@ -115,8 +117,8 @@ def test_a_damaged_case_is_computed_or_refused_alike_by_both_readers(options: st
     random = Random(20261125)
     lines = as_lines([damaged(random.choice(cases()), random) for _ in range(3_000)])
     chosen = LegislationOptions.read(options)
-    quick = computed(Block(1, lines), chosen)
-    careful = computed(Block(1, lines), chosen, careful=True)
+    quick = computed(lines, chosen)
+    careful = computed(lines, chosen, careful=True)
     assert quick.errors == careful.errors
     assert [str(name) for name in quick.ids] == [str(name) for name in careful.ids]
     assert quick.rsa.tolist() == careful.rsa.tolist()
@@ -279,3 +281,40 @@ def test_several_processes_write_what_one_does(tmp_path: Path, capsys: pytest.Ca
     assert f"Ligne {2 * len(cases()) + 5} : entitlement_month" in told
     assert (tmp_path / "one.jsonl").read_bytes() == (tmp_path / "two.jsonl").read_bytes()
     assert (tmp_path / "one.jsonl").read_bytes().count(b"\n") == 2 * len(cases()) + 2
+
+
+def test_rights_are_written_as_csv_too(files: Path):
+    assert run(files / "in.jsonl", files / "out.csv") == 0
+    expected = [json.loads(line) for line in (files / "out.jsonl").read_text().splitlines()]
+    with (files / "out.csv").open(encoding="utf-8", newline="") as out:
+        rows = list(csv.DictReader(out))
+    assert [row["id"] for row in rows] == [right["id"] for right in expected]
+    for name, column in (
+        ("rsa", "rsa_centimes"),
+        ("ppa", "ppa_centimes"),
+        ("ppa_nette_crds", "ppa_nette_crds_centimes"),
+    ):
+        assert [int(row[column]) for row in rows] == [round(right[name] * 100) for right in expected]
+
+
+@pytest.mark.parametrize("name", ["out.txt", "out.json", "out", "out.arrow.gz", "out.csv.gz", "out.xlsx"])
+def test_a_name_that_says_no_known_format_is_refused_before_anything_is_written(
+    name: str, files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert run(files / "in.jsonl", tmp_path / name) == 2
+    assert f"{name} : la terminaison du nom dit le format : .jsonl" in capsys.readouterr().err
+    assert not (tmp_path / name).exists()
+    # Nor is a file of cases guessed from its content.
+    (tmp_path / name).write_bytes((files / "in.jsonl").read_bytes())
+    assert run(tmp_path / name, tmp_path / "rights.jsonl") == 2
+    assert "la terminaison du nom dit le format" in capsys.readouterr().err
+
+
+def test_lines_cut_anywhere_are_read_once_each(tmp_path: Path):
+    source = tmp_path / "in.jsonl"
+    source.write_bytes(b"a\n\nbcd\n" + b"e" * 40 + b"\nf")
+    size = source.stat().st_size
+    for step in range(1, size + 1):
+        pieces = [Piece(source, start, start + step) for start in range(0, size, step)]
+        assert b"".join(map(read_piece, pieces)) == source.read_bytes()
+        assert b"".join(whole_lines(source, step)) == source.read_bytes()

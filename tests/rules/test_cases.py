@@ -26,6 +26,7 @@ def changed(*path: Any, to: Any) -> str:
 @pytest.mark.parametrize(
     ("line", "field"),
     [
+        (json.dumps({name: value for name, value in GOOD.items() if name != "household"}), "household"),
         (changed("household", to=None), "household"),
         (changed("household", "zone", to="mars"), "household.zone"),
         (changed("household", "logement", "statut", to=["x"]), "household.logement.statut"),

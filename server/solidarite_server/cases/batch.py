@@ -1,9 +1,9 @@
-"""Blocks of cases computed one by one or in several processes, in the order of the file and in constant memory."""
+"""Lines of cases computed, and their rights as lines of JSON."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from json.encoder import encode_basestring
 from typing import Any
@@ -19,14 +19,6 @@ from solidarite_server.engine.oracle_cases import CaseError, case_from
 from solidarite_server.legislation import LegislationOptions
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Whole lines of a file, and the number of the first."""
-
-    number: int
-    lines: bytes
-
-
 @dataclass(slots=True)
 class Results:
     """Rights of the cases of a block, in cents, in order; 0 where the case was refused."""
@@ -39,7 +31,9 @@ class Results:
     errors: dict[int, str] = field(default_factory=dict)
     """What is wrong, by place."""
     numbers: dict[int, int] = field(default_factory=dict)
-    """The line of each refused case."""
+    """The line of each refused case, from 1."""
+    lines: int = 0
+    """How many lines, or rows, were read: those without a case too."""
     steps: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
@@ -47,9 +41,9 @@ class Results:
         """No right yet, for as many cases as there are identifiers."""
         return cls(ids, np.zeros(len(ids), np.int64), np.zeros(len(ids), np.int64), np.zeros(len(ids), np.int64))
 
-    def messages(self) -> list[str]:
-        """One line a refused case, for who runs the command."""
-        return [f"Ligne {self.numbers[place]} : {message}" for place, message in self.errors.items()]
+    def refusals(self) -> list[tuple[int, str]]:
+        """The line of each refused case and what is wrong with it."""
+        return [(self.numbers[place], message) for place, message in self.errors.items()]
 
     def put(self, places: Sequence[int] | npt.NDArray[np.int64], found: EntitlementColumns) -> None:
         """Set the rights of some cases."""
@@ -62,12 +56,18 @@ def computed_facts(facts: Facts, options: LegislationOptions) -> EntitlementColu
     return compute_columns(laid_out(facts, options), options)
 
 
-def computed(block: Block, options: LegislationOptions, *, explain: bool = False, careful: bool = False) -> Results:
-    """Read and compute the cases of a block. Those that the quick reader leaves, or all, are read with care."""
+def warm(options: LegislationOptions) -> None:
+    """Compile, or load from the cache, what this reading of the law takes."""
+    computed_facts(Reader().facts(), options)
+
+
+def computed(lines: bytes, options: LegislationOptions, *, explain: bool = False, careful: bool = False) -> Results:
+    """Read and compute whole lines. Those that the quick reader leaves, or all, are read with care."""
     reader, ids = Reader(), list[Any]()
     quick, laid = list[int](), dict[int, Case]()
     results = Results.of(ids)
-    for number, line in enumerate(block.lines.split(b"\n"), start=block.number):
+    results.lines = lines.count(b"\n")
+    for number, line in enumerate(lines.split(b"\n"), start=1):
         if not line.strip():
             continue
         place = len(ids)
@@ -101,10 +101,10 @@ def _read_with_care(line: bytes, number: int, place: int, results: Results, care
         results.errors[place], results.numbers[place] = "un objet JSON est attendu", number
 
 
-def facts_of(block: Block) -> tuple[Facts, list[Any], list[str]]:
-    """The facts of the cases of a block, their identifiers, and what is to be told of those refused."""
-    reader, ids, messages = Reader(), list[Any](), list[str]()
-    for number, line in enumerate(block.lines.split(b"\n"), start=block.number):
+def facts_of(lines: bytes) -> tuple[Facts, list[Any], list[tuple[int, str]]]:
+    """The facts of the cases of whole lines, their identifiers, and the line and fault of those refused."""
+    reader, ids, refusals = Reader(), list[Any](), list[tuple[int, str]]()
+    for number, line in enumerate(lines.split(b"\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -115,8 +115,8 @@ def facts_of(block: Block) -> tuple[Facts, list[Any], list[str]]:
             if careful:
                 reader.read(normalised(json.loads(line)))
                 ids.append(results.ids[0])
-            messages += results.messages()
-    return reader.facts(), ids, messages
+            refusals += results.refusals()
+    return reader.facts(), ids, refusals
 
 
 def as_json(results: Results) -> str:
@@ -134,22 +134,6 @@ def as_json(results: Results) -> str:
             f'{{"id": {shown}, "rsa": {rsa / 100!r}, "ppa": {ppa / 100!r}, "ppa_nette_crds": {nette / 100!r}{more}}}\n'
         )
     return "".join(lines)
-
-
-def blocks_of(chunks: Iterable[bytes]) -> Iterator[Block]:
-    """Cut a file read by chunks at the end of a line."""
-    number, rest = 1, b""
-    for chunk in chunks:
-        whole, newline, after = chunk.rpartition(b"\n")
-        if not newline:
-            rest += chunk
-            continue
-        lines = rest + whole + newline
-        yield Block(number, lines)
-        number += lines.count(b"\n")
-        rest = after
-    if rest:
-        yield Block(number, rest)
 
 
 def _steps(case: Case, options: LegislationOptions) -> dict[str, list[dict[str, Any]]]:

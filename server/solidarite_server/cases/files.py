@@ -4,30 +4,36 @@ from __future__ import annotations
 
 import gzip
 import multiprocessing
+import sys
+import threading
+import zlib
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from solidarite_client._os_errors import os_error_text
 
-from solidarite_server.cases.batch import Block, Results, as_json, blocks_of, computed
-from solidarite_server.engine import warm_up
+from solidarite_server.cases.batch import Results, as_json, computed, warm
 from solidarite_server.legislation import LegislationOptions
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-COLUMNAR = (".arrow", ".parquet")
-_CHUNK_BYTES = 1 << 20
+TEXT, COLUMNAR, CSV = (".jsonl", ".ndjson"), (".arrow", ".parquet"), ".csv"
+"""Suffixes; those of a text may be followed by .gz, and CSV is written only."""
+_BLOCK_BYTES = 1 << 20
 _CONVERTED_BYTES = 64 << 20
 """Larger blocks: a table is read faster in batches of tens of thousands of rows."""
 _POOL_FROM_BYTES = 8 << 20
 _ROWS = 65_536
+
+_Item = TypeVar("_Item")
 
 
 class FileError(Exception):
@@ -35,17 +41,27 @@ class FileError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """The lines of a file that begin at these bytes of it: what a process reads by itself."""
+
+    source: Path
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
-    """A block computed: what to write, how many cases were refused, and what to tell of them."""
+    """Cases computed: what to write, how many lines they took, and the refused ones by their line among these."""
 
     payload: str | Results
-    refused: int
-    messages: list[str]
+    lines: int
+    refusals: list[tuple[int, str]]
 
 
-def compute_block(options: str, explain: bool, text: bool, block: Block) -> Done:
-    """Compute a block of lines, in this process or another."""
-    return _done(computed(block, LegislationOptions.read(options), explain=explain), text)
+def compute_lines(options: str, explain: bool, text: bool, given: bytes | Piece) -> Done:
+    """Compute whole lines of a file, in this process or another."""
+    lines = given if isinstance(given, bytes) else read_piece(given)
+    return _done(computed(lines, LegislationOptions.read(options), explain=explain), text)
 
 
 def compute_file(
@@ -54,22 +70,24 @@ def compute_file(
     """Compute the cases of a file into another, in order; returns how many were refused, each told in a line."""
     if target.exists() and source.exists() and target.samefile(source):
         raise FileError(f"{target} est le fichier des cas : donnez un autre nom à la sortie")
-    text = target.suffix not in COLUMNAR
-    if explain and (source.suffix in COLUMNAR or not text):
+    columnar = _form(source, COLUMNAR) in COLUMNAR
+    text = _form(target, (*COLUMNAR, CSV)) in TEXT
+    if explain and (columnar or not text):
         raise FileError("--explain lit et écrit du JSON Lines : choisissez des fichiers .jsonl")
-    work = partial(compute_block, options, explain, text)
-    refused = 0
+    refused, before = 0, 0
     with ExitStack() as stack:
-        done = _computed_batches(source, options, text) if source.suffix in COLUMNAR else None
-        if done is None:
-            done = stack.enter_context(_in_order(work, blocks_of(chunks(source)), _workers(source, workers)))
+        if columnar:
+            done = stack.enter_context(_tables_computed(source, options, text, workers))
+        else:
+            done = stack.enter_context(_lines_computed(source, options, explain, text, workers))
         first = next(done, None)
         write = stack.enter_context(_writer(target))
-        for block in _chain(first, done):
-            write(block.payload)
-            refused += block.refused
-            for message in block.messages:
-                tell(message)
+        for part in () if first is None else chain((first,), done):
+            write(part.payload)
+            refused += len(part.refusals)
+            for line, message in part.refusals:
+                tell(f"Ligne {before + line} : {message}")
+            before += part.lines
     return refused
 
 
@@ -78,27 +96,53 @@ def convert_file(source: Path, target: Path, tell: Callable[[str], None]) -> int
     table = _table()
     from solidarite_server.cases.batch import facts_of
 
-    if target.suffix not in COLUMNAR or source.suffix in COLUMNAR:
+    if _form(source, COLUMNAR) in COLUMNAR or _form(target, COLUMNAR) not in COLUMNAR:
         raise FileError("la conversion lit un fichier .jsonl[.gz] et écrit un fichier .arrow ou .parquet")
-    refused = 0
+    refused, before = 0, 0
     with _batches_to(target, table.CASES) as write:
-        for block in blocks_of(chunks(source, _CONVERTED_BYTES)):
-            facts, ids, messages = facts_of(block)
+        for lines in whole_lines(source, _CONVERTED_BYTES):
+            facts, ids, refusals = facts_of(lines)
             write(table.cases_of(facts, ids))
-            refused += len(messages)
-            for message in messages:
-                tell(message)
+            refused += len(refusals)
+            for line, message in refusals:
+                tell(f"Ligne {before + line} : {message}")
+            before += lines.count(b"\n")
     return refused
 
 
-def chunks(source: Path, size: int = _CHUNK_BYTES) -> Iterator[bytes]:
-    """The bytes of a file, decompressed when its name ends with .gz."""
+def _form(path: Path, accepted: tuple[str, ...]) -> str:
+    """The format that the name of a file says; a pipe or a terminal holds JSON Lines."""
+    if path.exists() and not path.is_file():
+        return TEXT[0]
+    bare = path.with_suffix("") if path.suffix == ".gz" else path
+    if bare.suffix in TEXT or (bare.suffix in accepted and bare == path):
+        return bare.suffix
+    raise FileError(f"{path.name} : la terminaison du nom dit le format : {', '.join((*TEXT, '.jsonl.gz', *accepted))}")
+
+
+def whole_lines(source: Path, size: int) -> Iterator[bytes]:
+    """A file cut at the end of a line about every `size` bytes; decompressed when its name ends with .gz."""
     opener: Any = gzip.open if source.suffix == ".gz" else open
+    with _readable(source), opener(source, "rb") as file:
+        while block := file.read(size):
+            yield block if block.endswith(b"\n") else block + file.readline()
+
+
+def read_piece(piece: Piece) -> bytes:
+    """The lines that begin within a piece, the last one whole."""
+    with _readable(piece.source), piece.source.open("rb") as file:
+        if piece.start:
+            file.seek(piece.start - 1)
+            file.readline()
+        block = file.read(max(0, piece.stop - file.tell()))
+        return block if not block or block.endswith(b"\n") else block + file.readline()
+
+
+@contextmanager
+def _readable(source: Path) -> Iterator[None]:
     try:
-        with opener(source, "rb") as file:
-            while chunk := file.read(size):
-                yield chunk
-    except (OSError, EOFError) as error:
+        yield
+    except (OSError, EOFError, zlib.error) as error:
         raise FileError(f"{source} ne se lit pas : {_reason(error)}") from error
 
 
@@ -109,44 +153,48 @@ def _reason(error: Exception) -> str:
     return "le fichier est abîmé ou incomplet"
 
 
-def _chain(first: Done | None, others: Iterator[Done]) -> Iterator[Done]:
-    if first is not None:
-        yield first
-    yield from others
-
-
 def _done(results: Results, text: bool) -> Done:
-    return Done(as_json(results) if text else results, len(results.errors), results.messages())
-
-
-def _workers(source: Path, asked: int) -> int:
-    """Starting a process costs more than computing a small file."""
-    try:
-        small = source.stat().st_size * (10 if source.suffix == ".gz" else 1) < _POOL_FROM_BYTES
-    except OSError:
-        small = True
-    return 1 if small else asked
+    return Done(as_json(results) if text else results, results.lines, results.refusals())
 
 
 @contextmanager
-def _in_order(work: Callable[[Block], Done], blocks: Iterator[Block], workers: int) -> Iterator[Iterator[Done]]:
-    if workers <= 1:
-        yield map(work, blocks)
+def _lines_computed(source: Path, options: str, explain: bool, text: bool, workers: int) -> Iterator[Iterator[Done]]:
+    work = partial(compute_lines, options, explain, text)
+    size = source.stat().st_size if source.is_file() else 0
+    compressed = source.suffix == ".gz"
+    # Starting a process costs more than computing a small file.
+    if workers == 1 or size * (10 if compressed else 1) < _POOL_FROM_BYTES:
+        yield map(work, whole_lines(source, _BLOCK_BYTES))
         return
-    # The first process compiles what the others read from the cache.
-    warm_up()
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=warm_up) as pool:
-        yield _waiting(pool, work, blocks, 3 * workers)
+    given: Iterable[bytes | Piece] = whole_lines(source, _BLOCK_BYTES)
+    if not compressed:
+        given = (Piece(source, start, start + _BLOCK_BYTES) for start in range(0, size, _BLOCK_BYTES))
+    # This process compiles, or loads, what the others inherit; where they cannot they load it themselves.
+    ready = partial(warm, LegislationOptions.read(options))
+    ready()
+    alone = sys.platform == "linux" and threading.active_count() == 1
+    context = multiprocessing.get_context("fork" if alone else "spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=None if alone else ready) as pool:
+        yield _waiting(pool, work, given, 3 * workers)
 
 
-def _waiting(
-    pool: ProcessPoolExecutor, work: Callable[[Block], Done], blocks: Iterator[Block], ahead: int
-) -> Iterator[Done]:
-    """Results in the order of the blocks, with a bounded number of them under way."""
+@contextmanager
+def _tables_computed(source: Path, options: str, text: bool, workers: int) -> Iterator[Iterator[Done]]:
+    table, chosen = _table(), LegislationOptions.read(options)
+
+    def work(batch: pa.RecordBatch) -> Done:
+        return _done(table.computed(batch, chosen), text)
+
+    # The rules, and most of what reads a table, leave the interpreter to the other threads.
+    with ThreadPoolExecutor(workers) as pool:
+        yield _waiting(pool, work, _batches_from(source, table), 2 * workers)
+
+
+def _waiting(pool: Executor, work: Callable[[_Item], Done], given: Iterable[_Item], ahead: int) -> Iterator[Done]:
+    """Results in the order of what is given, with a bounded number of them under way."""
     under_way: deque[Future[Done]] = deque()
-    for block in blocks:
-        under_way.append(pool.submit(work, block))
+    for item in given:
+        under_way.append(pool.submit(work, item))
         if len(under_way) == ahead:
             yield under_way.popleft().result()
     while under_way:
@@ -158,25 +206,18 @@ def _table() -> Any:
         from solidarite_server.cases import table
     except ImportError:
         raise FileError(
-            "les fichiers .arrow et .parquet demandent pyarrow : pip install 'solidarite-source[columnar]'"
+            "les fichiers .arrow, .parquet et .csv demandent pyarrow : pip install 'solidarite-source[columnar]'"
         ) from None
     return table
 
 
-def _computed_batches(source: Path, options: str, text: bool) -> Iterator[Done]:
-    table, chosen = _table(), LegislationOptions.read(options)
-    row = 1
-    for batch in _batches_from(source, table):
-        yield _done(table.computed(batch, chosen, row), text)
-        row += len(batch)
-
-
 def _batches_from(source: Path, table: Any) -> Iterator[pa.RecordBatch]:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
         if source.suffix == ".parquet":
+            import pyarrow.parquet as pq
+
             with pq.ParquetFile(source) as file:
                 table.check_schema(file.schema_arrow)
                 yield from file.iter_batches(batch_size=_ROWS)
@@ -199,7 +240,7 @@ def _batches_from(source: Path, table: Any) -> Iterator[pa.RecordBatch]:
 
 @contextmanager
 def _writer(target: Path) -> Iterator[Callable[[Any], object]]:
-    if target.suffix in COLUMNAR:
+    if target.suffix in (*COLUMNAR, CSV):
         table = _table()
         with _batches_to(target, table.RIGHTS) as write:
             yield lambda results: write(table.rights_of(results))
@@ -220,12 +261,18 @@ def _text_to(target: Path) -> IO[str]:
 @contextmanager
 def _batches_to(target: Path, schema: pa.Schema) -> Iterator[Callable[[Any], object]]:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
         if target.suffix == ".parquet":
+            import pyarrow.parquet as pq
+
             # Without Arrow's own schema, texts come back as texts: it cannot read dictionaries inside lists (26.0).
             with pq.ParquetWriter(target, schema, store_schema=False) as writer:
+                yield writer.write_batch
+        elif target.suffix == CSV:
+            from pyarrow import csv
+
+            with csv.CSVWriter(target, schema) as writer:
                 yield writer.write_batch
         else:
             with pa.OSFile(str(target), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:

@@ -148,13 +148,13 @@ def _check_type(path: str, found: pa.DataType, expected: pa.DataType) -> None:
         raise TableError(f"la colonne « {path} » est de type {expected}, non {found}")
 
 
-def computed(batch: pa.RecordBatch, options: LegislationOptions, number: int) -> Results:
-    """Compute the cases of a batch whose first row is row `number` of the file."""
+def computed(batch: pa.RecordBatch, options: LegislationOptions) -> Results:
+    """Compute the cases of a batch."""
     reader = _Batch(batch)
     facts = reader.facts()
     results = Results.of(batch.column("id"))
     results.errors = {row: reader.errors[row] for row in sorted(reader.errors)}
-    results.numbers = {row: number + row for row in results.errors}
+    results.numbers, results.lines = {row: row + 1 for row in results.errors}, len(batch)
     if len(facts):
         results.put(reader.good, computed_facts(facts, options))
     return results
