@@ -28,7 +28,7 @@ from solidarite_server.engine.columns import (
 )
 from solidarite_server.engine.compiled import SOURCES, is_law, reading
 from solidarite_server.engine.parameters import resolve, table
-from solidarite_server.engine.steps import ELIGIBLE_CODES, MOTIFS, S_ARRONDI, S_DEBUT_PPA, S_DEBUT_RSA, STEPS
+from solidarite_server.engine.steps import ELIGIBLE_CODES, MOTIFS, S_ARRONDI, S_DEBUT_PPA, STEPS
 from solidarite_server.legislation import Legislation, LegislationOptions, load_legislation
 
 _TRACE_ROWS = 512
@@ -277,8 +277,6 @@ def _steps(
     steps = []
     remaining = Decimal(total_cents)
     for kind, place, person, cents in rows.tolist():
-        if kind in (S_DEBUT_RSA, S_DEBUT_PPA) or kind == S_ARRONDI:
-            continue
         amount = Decimal(repr(cents)).quantize(Decimal("0.0001"))
         if not amount:
             continue

@@ -63,11 +63,9 @@ from solidarite_server.engine.natures import (
     TRAITEMENT,
 )
 from solidarite_server.engine.steps import (
-    S_ARRONDI,
     S_BONIFICATION,
     S_CLAUSE_TRANSITION,
     S_DEBUT_PPA,
-    S_DEBUT_RSA,
     S_FORFAIT_LOGEMENT,
     S_HORS_FRANCE,
     S_MAJORATION,
@@ -1086,14 +1084,11 @@ def calculer(foyers, all_persons, lines, groups, rsa_p, ppa_p, o, sums, versees,
         ranger_lignes(
             sums, versees, foyer, persons, lines, group, base_du_foyer(p[P.RSA_BASE], mayotte, p), ppa_p[g], o
         )
-        note(trace, S_DEBUT_RSA, -1, -1, 0.0)
         rsa, code = rsa_exact(foyer, persons, versees, sums, group, p, o, exclus, moyennes, trace)
-        note(trace, S_ARRONDI, -1, -1, arrondi(rsa) - rsa)
         out[i, R_RSA], out[i, R_RSA_CODE] = int(arrondi(rsa)), code
         out[i, R_RSA_VERSE] = int(rsa_suspendu(arrondi(rsa), foyer, p, o))
         note(trace, S_DEBUT_PPA, -1, -1, 0.0)
         ppa, code = ppa_exacte(foyer, persons, versees, sums, group, ppa_p[g], o, exclus, moyennes, trace)
-        note(trace, S_ARRONDI, -1, -1, arrondi(ppa) - ppa)
         out[i, R_PPA], out[i, R_PPA_CODE] = int(arrondi(ppa)), code
         # D12: the CRDS bears on the amount before rounding.
         out[i, R_PPA_NETTE] = int(arrondi(ppa * (1.0 - p[P.CRDS]))) if o.crds else int(arrondi(ppa))

@@ -18,7 +18,8 @@ class Step:
     """The label for the prime, when it is not that of the RSA."""
 
 
-S_DEBUT_RSA, S_DEBUT_PPA = 0, 1
+S_DEBUT_PPA = 1
+"""Not a step: where those of the RSA end."""
 (
     S_MONTANT_FORFAITAIRE,
     S_MAJORATION,
