@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from solidarite_server.domain.errors import StoreUnavailable
-from solidarite_server.ports import Batch, BatchOutcome, Seal
+from solidarite_server.ports import AuditLine, Batch, BatchOutcome, NewEvent, Seal
 from solidarite_server.record_columns import columns_of
 from solidarite_server.storage import SqliteStore
 from solidarite_server.storage.merging import FAN_IN
 from solidarite_server.storage.sql import SqlStore
 from solidarite_server.storage.sqlite import _SqliteSession
 
-from tests.integration.stores.records import DOCUMENT, HandClock, record, total
+from tests.integration.stores.records import DOCUMENT, JULY, HandClock, record, total
 
 ERRORS = ("disk I/O error", "database or disk is full", "database is locked")
 
@@ -110,6 +111,46 @@ def test_a_commit_that_fails_at_any_statement_keeps_nothing_and_the_next_one_suc
     assert place > 10
     assert store.check() == []
     assert store.verify_audit() == []
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_changes_and_their_audit_lines_are_kept_together_or_not_at_all(error: str, store: FailingStore, plan: Plan):
+    for place in range(1, 100):
+        before = place - 1
+        events = [NewEvent(f"{k}", JULY, before, "AMENDED", b"{}", f"{place}", b"h") for k in range(3)]
+        lines = [AuditLine("agent:a", "AMEND_DECLARATION", event.numero_allocataire, "essai") for event in events]
+        plan.arm(place, error)
+        with suppress(StoreUnavailable):
+            store.append_events(events, lines)
+        failed = plan.failed
+        plan.arm(0, "")
+        if failed:
+            assert events_and_lines(store) == (3 * before, 3 * before), f"one without the other at statement {place}"
+            store.append_events(events, lines)
+        assert events_and_lines(store) == (3 * place, 3 * place)
+        if not failed:
+            break
+    assert 8 < place < 99  # every statement of the commit has failed once
+    assert store.verify_audit() == []
+
+
+def test_control_a_line_written_before_its_change_is_caught(store: FailingStore, plan: Plan):
+    """As it was when both had a commit of their own."""
+    event = NewEvent("1", JULY, 0, "AMENDED", b"{}", "a", b"h")
+    store.write_audit([AuditLine("agent:a", "AMEND_DECLARATION", "1", "essai")])
+    plan.arm(3, ERRORS[0])
+    with pytest.raises(StoreUnavailable):
+        store.append_events([event])
+    plan.arm(0, "")
+    assert events_and_lines(store) == (0, 1)
+
+
+def events_and_lines(store: FailingStore) -> tuple[int, int]:
+    """How many events of declarations, and how many audit lines, are kept."""
+    ((events, lines),) = store._reading().rows(
+        "SELECT (SELECT count(*) FROM declaration_event), (SELECT count(*) FROM audit)"
+    )
+    return events, lines
 
 
 @pytest.mark.parametrize("error", ERRORS)

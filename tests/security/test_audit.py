@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
+import grpc
 import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -244,6 +245,20 @@ def test_a_change_is_in_the_trail_before_its_answer(door: Door):
         # No waiting here: the line is durable when the answer comes.
         written = list(door.server._store.audit_lines(before))
     assert ("UPSERT_FOYER", OTHER) in [(line.action, line.subject) for line in written]
+
+
+def test_a_change_that_is_refused_is_in_the_trail_before_its_answer(door: Door):
+    """What the refusal says of the dossier has been read."""
+    name = "solidarite.v1.DeclarationService/SubmitDeclaration"
+    portal = bearer(door.token(kind="portail", sub="monportail", dossier=OWN))
+    for dossier, action in ((OWN, "SUBMIT_DECLARATION"), (OTHER, "REFUSED_SUBMIT_DECLARATION")):
+        request = request_of(methods()[name], dossier=dossier)
+        request.etag, request.request_id = "0-perime", "a"
+        before = last_line(door)
+        refused = call(door.channel(), name, request, portal)
+        assert isinstance(refused, grpc.RpcError)
+        # No waiting here: the line is durable when the refusal comes.
+        assert [(line.action, line.subject) for line in door.server._store.audit_lines(before)] == [(action, dossier)]
 
 
 def test_each_dossier_of_a_stream_has_its_line(door: Door):

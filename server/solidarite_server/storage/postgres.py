@@ -22,6 +22,7 @@ from solidarite_server.record_columns import CONTENT_DTYPE, RECORD_DTYPE, conten
 from solidarite_server.services.keyring import Keyring
 from solidarite_server.storage.migrate import migrate
 from solidarite_server.storage.sql import Commit, Row, Session, SqlStore, only
+from solidarite_server.storage.turns import Turns
 from solidarite_server.storage.versions import classified, outcomes
 
 _CONNECT_SECONDS = 10
@@ -89,7 +90,7 @@ class PostgresStore(SqlStore):
         self._local = threading.local()
         self._connections: list[psycopg.Connection[Row]] = []
         self._guard = threading.Lock()
-        self._write_lock = threading.Lock()
+        self._write_lock = Turns()
         self._writer: _PostgresSession | None = None
         try:
             self._prepare(self._connect())

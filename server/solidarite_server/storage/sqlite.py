@@ -29,6 +29,7 @@ from solidarite_server.storage.merging import FAN_IN, Merging, purge
 from solidarite_server.storage.migrate import migrate
 from solidarite_server.storage.runs import CONTENT_BYTES, RUN_ROW, RunRows, Runs
 from solidarite_server.storage.sql import Commit, Row, Session, SqlStore, only
+from solidarite_server.storage.turns import Turns
 from solidarite_server.storage.versions import classified, outcomes
 
 _BUSY_MS = 10_000
@@ -89,7 +90,7 @@ class SqliteStore(SqlStore):
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
         self._guard = threading.Lock()
-        self._write_lock = threading.Lock()
+        self._write_lock = Turns()
         self._runs = Runs()
         self._merging = Merging(self._runs)
         self._tidying = False

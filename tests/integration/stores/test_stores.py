@@ -5,7 +5,10 @@ from __future__ import annotations
 import itertools
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
 from typing import ClassVar
 
@@ -35,6 +38,7 @@ from solidarite_server.ports import (
     StoredEvent,
 )
 from solidarite_server.record_columns import RecordColumns, columns_of
+from solidarite_server.services.audit import AuditTrail
 from solidarite_server.services.ingest import IngestService
 from solidarite_server.storage import SchemaError
 from solidarite_server.storage.sql import SqlStore
@@ -182,6 +186,80 @@ def test_events_of_one_commit_stand_or_are_refused_each_for_itself(store: Store)
     assert store.events("2", JULY) == [outcomes[3], outcomes[7]]
     assert [line.subject for line in store.audit_lines()] == ["1", "2"]
     assert store.verify_audit() == []
+
+
+def test_two_servers_change_the_same_declarations_at_once(opened: Callable[[], Store]):
+    """Each number of each declaration is given once, every change has its line, and no server waits for ever."""
+    stores = [opened(), opened()]
+    trails = [AuditTrail(store) for store in stores]
+    numeros, won = ["1", "2", "3", "4"], []
+
+    def change(server: int, caller: int) -> None:
+        store, trail = stores[server], trails[server]
+        for turn in range(12):
+            numero = numeros[(caller + turn) % len(numeros)]
+            seen = len(store.events(numero, JULY))
+            event = NewEvent(numero, JULY, seen, "AMENDED", b"{}", f"{server}/{caller}/{turn}", b"h")
+            with suppress(StaleEtag):
+                won.append(trail.change(event, AuditLine("agent:a", "AMEND", numero, "essai")).result(60))
+
+    threads = [threading.Thread(target=change, args=(server, caller)) for server in (0, 1) for caller in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for trail in trails:
+        trail.close()
+    kept = [event for numero in numeros for event in stores[0].events(numero, JULY)]
+    assert sorted(event.request_id for event in won) == sorted(event.request_id for event in kept)
+    for numero in numeros:
+        sequences = [event.sequence for event in stores[1].events(numero, JULY)]
+        assert sequences == list(range(1, len(sequences) + 1))
+    assert len(list(stores[0].audit_lines())) == 2 * 6 * 12  # those refused too
+    assert stores[1].verify_audit() == []
+
+
+def test_a_change_that_cannot_be_kept_does_not_hold_back_those_beside_it(store: SqlStore):
+    trail = AuditTrail(store)
+    line = AuditLine("agent:a", "AMEND", "1", "essai")
+
+    def change(numero: str, request_id: str = "a") -> Future[StoredEvent]:
+        return trail.change(NewEvent(numero, JULY, 0, "AMENDED", b"{}", request_id, b"h"), line)
+
+    with store._write_lock:  # type: ignore[attr-defined]
+        first = change("1")
+        while trail._waiting:
+            time.sleep(0.001)  # the writer has taken the first: the others wait together
+        beside = [change("2"), change("3", "\ud800"), change("4", "\ud800"), change("5")]  # no text in any encoding
+    assert first.result(10).sequence == 1
+    assert [beside[place].result(10).sequence for place in (0, 3)] == [1, 1]
+    for place in (1, 2):
+        with pytest.raises(UnicodeEncodeError):
+            beside[place].result(10)
+    assert change("6").result(10).sequence == 1
+    trail.close()
+    assert [len(store.events(numero, JULY)) for numero in "123456"] == [1, 1, 0, 0, 1, 1]
+    assert len(list(store.audit_lines())) == 4
+
+
+def test_whoever_waits_to_write_takes_turns_with_a_flood(store: SqlStore):
+    stop, batches = threading.Event(), itertools.count(1)
+
+    def flood() -> None:
+        while not stop.is_set():
+            store.append([batch(record(1, name=f"{next(batches)}"))])
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    passed = []
+    for number in range(20):
+        before = store.commit_sequence()
+        store.append_events([NewEvent(f"{number}", JULY, 0, "AMENDED", b"{}", "a", b"h")])
+        passed.append(store.commit_sequence() - before)
+    stop.set()
+    thread.join()
+    # Itself, the batch it found being written, and those written before it was in line or after it was done.
+    assert sorted(passed)[len(passed) // 2] <= 4
 
 
 def test_more_declarations_than_one_statement_looks_up_go_in_one_commit(store: Store):

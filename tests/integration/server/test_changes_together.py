@@ -1,0 +1,181 @@
+"""Changes that wait together go in one commit with their audit lines, each standing or refused for itself."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import pytest
+from solidarite.v1 import common_pb2, declaration_pb2
+from solidarite_client import CallError, NatureRessource, SolidariteClient, add
+from solidarite_server.ports import AuditLine, NewEvent
+from solidarite_server.services.audit import AuditTrail
+from solidarite_server.storage.sqlite import SqliteStore
+
+from tests.integration.server.served import served
+from tests.integration.server.test_life import M, dossier
+
+MOIS = common_pb2.Month(year=2026, month=11)
+ZERO = [add("demandeur", month, NatureRessource.SALAIRE, 0) for month in ("2026-07", "2026-08", "2026-09")]
+
+
+class Gate:
+    """Holds the first commit of a change back, so that those that come meanwhile wait together."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.groups: list[int] = []
+        """How many changes each commit tried to keep."""
+        self._reached, self._opened = threading.Event(), threading.Event()
+        self._asked = threading.Semaphore(0)
+        self._armed = False
+        append_events, change = SqliteStore.append_events, AuditTrail.change
+
+        def held_back(store: SqliteStore, events: Sequence[NewEvent], lines: Sequence[AuditLine] = ()) -> object:
+            if events and self._armed:
+                self.groups.append(len(events))
+                self._reached.set()
+                assert self._opened.wait(30)
+            return append_events(store, events, lines)
+
+        def counted(*arguments: object) -> object:
+            future = change(*arguments)  # type: ignore[arg-type]
+            self._asked.release()
+            return future
+
+        monkeypatch.setattr(SqliteStore, "append_events", held_back)
+        monkeypatch.setattr(AuditTrail, "change", counted)
+
+    def closed_behind(self, first: Callable[[], object]) -> None:
+        """Close behind a first change, whose commit has begun when this returns."""
+        while self._asked.acquire(blocking=False):
+            pass
+        self._armed = True
+        first()
+        assert self._reached.wait(30)
+        assert self._asked.acquire(timeout=30)
+
+    def wait_for(self, changes: int) -> None:
+        """Return once so many more wait behind the first."""
+        for _ in range(changes):
+            assert self._asked.acquire(timeout=30)
+
+    def open(self) -> None:
+        self._opened.set()
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
+    return Gate(monkeypatch)
+
+
+@pytest.fixture
+def client(gate: Gate, tmp_path: Path) -> Iterator[SolidariteClient]:
+    with served(tmp_path, "2026-11-03") as (client, _):
+        yield client
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(16) as pool:
+        yield pool
+
+
+def ready(client: SolidariteClient, *numeros: str) -> dict[str, str]:
+    """Dossiers whose declaration may be submitted; the etag of each."""
+    found = {}
+    for numero in numeros:
+        client.upsert_foyer(dossier(numero_allocataire=numero))
+        etag = client.prefill_declaration(numero, M).etag
+        found[numero] = client.amend_declaration(numero, M, etag=etag, amendments=ZERO).etag
+    return found
+
+
+def rows(folder: Path, query: str) -> list[tuple[object, ...]]:
+    with sqlite3.connect(folder / "vie.db") as connection:
+        return connection.execute(query).fetchall()
+
+
+def test_submissions_made_together_share_a_commit_with_their_lines(
+    gate: Gate, client: SolidariteClient, pool: ThreadPoolExecutor, tmp_path: Path
+):
+    etags = ready(client, *(f"{number:07d}" for number in range(12)))
+    first, *others = etags
+    submitted = []
+
+    def submit(numero: str) -> None:
+        submitted.append(pool.submit(client.submit_declaration, numero, M, etag=etags[numero]))
+
+    gate.closed_behind(lambda: submit(first))
+    ((before,),) = rows(tmp_path, "SELECT commit_sequence FROM head")
+    for numero in others:
+        submit(numero)
+    gate.wait_for(len(others))
+    gate.open()
+    states = {done.result(30).state for done in submitted}
+    assert states == {declaration_pb2.DECLARATION_STATE_VALIDEE}
+    assert gate.groups == [1, 11]
+    ((after,),) = rows(tmp_path, "SELECT commit_sequence FROM head")
+    assert after - before == 2  # 24 when each was a line, then an event, by itself
+    events = rows(tmp_path, "SELECT numero_allocataire, known_at_us FROM declaration_event WHERE kind = 'SUBMITTED'")
+    lines = rows(tmp_path, "SELECT subject, at_us FROM audit WHERE action = 'SUBMIT_DECLARATION'")
+    assert sorted(events) == sorted(lines)
+    assert len({instant for _, instant in events}) == 2
+
+
+def test_a_conflict_refuses_one_change_and_not_those_beside_it(
+    gate: Gate, client: SolidariteClient, pool: ThreadPoolExecutor, tmp_path: Path
+):
+    etags = ready(client, "1", "2", "3")
+
+    def submit(numero: str, request_id: str) -> object:
+        try:
+            answer = client.submit_declaration(numero, M, etag=etags[numero], request_id=request_id)
+        except CallError as error:
+            return error.reason
+        return answer.state
+
+    done = []
+    gate.closed_behind(lambda: done.append(pool.submit(submit, "1", "a")))
+    for numero, request_id in (("2", "a"), ("2", "b"), ("2", "a"), ("3", "a")):
+        done.append(pool.submit(submit, numero, request_id))
+    gate.wait_for(4)
+    gate.open()
+    one, *two, three = (answer.result(30) for answer in done)
+    valid = declaration_pb2.DECLARATION_STATE_VALIDEE
+    assert (one, three) == (valid, valid)
+    assert set(two) == {valid, "ETAG_STALE"}
+    assert two[0] == two[2] != two[1]  # the same request gets the same answer, whichever of the two came first
+    assert gate.groups == [1, 4]
+    events = rows(tmp_path, "SELECT count(*) FROM declaration_event WHERE kind = 'SUBMITTED'")
+    lines = rows(tmp_path, "SELECT count(*) FROM audit WHERE action = 'SUBMIT_DECLARATION'")
+    assert (events, lines) == ([(3,)], [(5,)])  # who tried and was refused has read something: the trail says so
+
+
+def test_a_caller_gone_while_its_change_waits_stops_neither_the_change_nor_the_writer(
+    gate: Gate, client: SolidariteClient, pool: ThreadPoolExecutor, tmp_path: Path
+):
+    etags = ready(client, "1", "2", "3", "4")
+
+    def asked(numero: str) -> grpc.Future:
+        request = declaration_pb2.SubmitDeclarationRequest(
+            numero_allocataire=numero, mois_declaration=MOIS, etag=etags[numero], request_id="a"
+        )
+        return client._declarations.SubmitDeclaration.future(request)
+
+    left: list[grpc.Future] = []
+    gate.closed_behind(lambda: left.append(asked("1")))
+    left.append(asked("2"))
+    stays = pool.submit(client.submit_declaration, "3", M, etag=etags["3"])
+    gate.wait_for(2)
+    for call in left:
+        call.cancel()
+    client.prefill_declaration("4", M)  # on the same connection: the server has read that they are gone
+    gate.open()
+    assert stays.result(30).state == declaration_pb2.DECLARATION_STATE_VALIDEE
+    assert client.submit_declaration("4", M, etag=etags["4"]).state == declaration_pb2.DECLARATION_STATE_VALIDEE
+    kept = rows(tmp_path, "SELECT numero_allocataire FROM declaration_event WHERE kind = 'SUBMITTED' ORDER BY 1")
+    assert kept == [("1",), ("2",), ("3",), ("4",)]
