@@ -27,6 +27,7 @@ READINGS = (
     LegislationOptions(prestations_brutes=True),
     LegislationOptions(chiffre_affaires_recent=True),
     LegislationOptions(livret_a_a_son_taux=False),
+    LegislationOptions(capital_ppa_par_mois=False),
     LegislationOptions(fenetre=Fenetre.M3_M1),
     *(with_simplifications(frozenset({name})) for name in NAMES),
 )

@@ -360,10 +360,23 @@ def test_a_student_of_mayotte_earns_more_than_46_48_hours_of_its_smic(wage: int,
 
 
 def test_a_partner_who_is_not_counted_does_not_open_the_rsa_by_age():
-    studies = (PeriodeStatut(Statut.ETUDIANT, date(2024, 9, 1)),)
+    leave = (PeriodeStatut(Statut.CONGE, date(2024, 9, 1)),)
     young = allocataire(date(2004, 1, 1))
     assert due([], young, conjoint())[0] == 97_754
-    assert due([], young, conjoint(statuts=studies))[0] == 0
+    assert due([], young, conjoint(statuts=leave))[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "counted"), [(Statut.ETUDIANT, True), (Statut.STAGIAIRE, True), (Statut.CONGE, False)]
+)
+def test_the_partner_of_a_beneficiary_counts_unless_on_leave(status: Statut, counted: bool):
+    # L262-5 asks the partner for 2° and 4° of L262-4, not for 3°: 1.5 x 651.69, or 651.69.
+    partner = conjoint(statuts=(PeriodeStatut(status, date(2024, 9, 1)),))
+    assert due([], allocataire(), partner)[0] == (97_754 if counted else 65_169)
+    # A student is no beneficiary, whoever the partner is.
+    student = allocataire(statuts=(PeriodeStatut(Statut.ETUDIANT, date(2024, 9, 1)),))
+    assert due([], student, conjoint())[0] == 0
+    assert by(LegislationOptions(conjoint_ouvre_a_un_etudiant=True), [], student, conjoint())[0] == 97_754
 
 
 def test_turning_twenty_five_waits_for_the_next_examination():
@@ -385,6 +398,19 @@ def test_the_livret_a_counts_by_its_interest_and_idle_capital_at_three_per_cent(
     at_three = LegislationOptions(livret_a_a_son_taux=False)
     saver = Foyer("1", (allocataire(livret_a_cents=2_000_000),))
     assert engine.compute(saver, [], RIGHT, options=at_three).rsa_cents == 60_169
+
+
+def test_taxed_income_counts_in_the_prime_by_the_year_before_last_of_each_month_studied():
+    # R843-1. M = 2026-03 on November, December 2025 and January 2026: 2 400 of 2023 twice, 6 000 of 2024 once.
+    saver = allocataire(revenus_capitaux={2023: 240_000, 2024: 600_000})
+    lines = [RessourceMois("demandeur", Month(2025, 11) + later, N.SALAIRE, 60_000) for later in range(3)]
+    foyer, droit = Foyer("1", (saver,)), Month(2026, 3)
+    # 633.21 + 359.10 - 800, twice, and 633.21 + 359.10 - 1 100 < 0: 2 x 192.31 / 3.
+    for opinion in (engine.compute, reference.compute):
+        assert opinion(foyer, lines, droit).ppa_cents == 12_821
+    # By the year of the declaration, 500 a month each time: nothing.
+    by_declaration = LegislationOptions(capital_ppa_par_mois=False)
+    assert engine.compute(foyer, lines, droit, options=by_declaration).ppa_cents == 0
 
 
 # Readings of the doubts that can be chosen (REGULATION §10).

@@ -155,12 +155,9 @@ class Examination:
         partner = self.conjoint
         if partner is None or not self.resident(partner, isolated=False):
             return False
-        closing: tuple[Statut, ...]
-        if self.right == "ppa":
-            closing = () if self.partner_earns else (Statut.CONGE,)
-        else:
-            closing = (Statut.CONGE, Statut.ETUDIANT, Statut.STAGIAIRE)
-        return not has_status(partner, self.declaration.first_day, *closing)
+        if self.right == "ppa" and self.partner_earns:
+            return True
+        return not has_status(partner, self.declaration.first_day, Statut.CONGE)
 
     def resident(self, person: Membre, *, isolated: bool) -> bool:
         """Nationality and residence permit (L262-4 2°, L262-6)."""

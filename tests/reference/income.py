@@ -151,7 +151,7 @@ class Income:
             work += aah
         else:
             rest += aah
-        year = self.exam.declaration.year - 2
+        year = month.year - 2  # of the month studied (R843-1)
         taxed = person.revenus_locatifs.get(year, 0) + person.revenus_capitaux.get(year, 0)
         return work, rest + Fraction(taxed, 12) if taxed else rest
 

@@ -38,12 +38,12 @@ def lay_amounts(sources, cases, amounts, firsts, read, lines, counts):
             elif category < BENEFICE:
                 end = _put(lines, begin, end, person, category, -1, cents)
             elif category == REVENUS_CAPITAL:
-                if period == declared - 2:
+                if shortcuts and period == declared - 2:
                     end = _put(lines, begin, end, person, CAPITAUX_N2, -1, cents)
                 for k in range(low, high):
                     if period == (first + k) // 12:
                         end = _put(lines, begin, end, person, CAPITAUX_ANNEE, k, cents)
-                    if shortcuts and period == (first + k) // 12 - 2:
+                    if period == (first + k) // 12 - 2:
                         end = _put(lines, begin, end, person, CAPITAUX_N2, k, cents)
             else:
                 last = period == declared - 2 and not _profit_of(amounts, start, stop, person, declared - 1, False)

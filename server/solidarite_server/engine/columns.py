@@ -451,7 +451,7 @@ def _yearly_lines(
     ):
         if amount:
             sums[place, category, -1] += amount
-    # The shortcuts of OpenFisca alone read the profits and the incomes of N-2 month by month.
+    # Other readings than the law also look at the last positive profit, and at N-2 of the declaration.
     shortcuts = len(read) == WINDOW
     declared = window.examen.year
     if membre.revenus_locatifs or membre.revenus_capitaux:
@@ -459,12 +459,12 @@ def _yearly_lines(
         def of_year(year: int) -> int:
             return membre.revenus_locatifs.get(year, 0) + membre.revenus_capitaux.get(year, 0)
 
-        sums[place, CAPITAUX_N2, -1] += of_year(declared - 2)
+        if shortcuts:
+            sums[place, CAPITAUX_N2, -1] += of_year(declared - 2)
         for k in read:
             year = window.months[k].year
             sums[place, CAPITAUX_ANNEE, k] += of_year(year)
-            if shortcuts:
-                sums[place, CAPITAUX_N2, k] += of_year(year - 2)
+            sums[place, CAPITAUX_N2, k] += of_year(year - 2)
     profits = membre.benefices_annuels
     if profits:
         sums[place, PROFIT, -1] += max(0, profits.get(declared - 1, profits.get(declared - 2, 0)))

@@ -677,13 +677,10 @@ def prestations(versees, persons, exclus, benjamin, majoree, mayotte, k, p, o):
 
 @rule
 def conjoint_compte_rsa(persons, conjoint, p, o):
-    """CASF L262-5: the partner counts when the conditions of nationality, studies and leave are met."""
+    """CASF L262-5: the partner counts when the conditions of nationality and leave are met (L262-4 2° and 4°)."""
     if o.residence_d_un_seul:
         return True
-    flags = int(persons[conjoint]["flags"])
-    if flags & (P_ETUDIANT | P_STAGIAIRE) and not o.conjoint_etudiant_compte:
-        return False
-    return residence(persons[conjoint], False, p, o) and flags & P_CONGE == 0
+    return residence(persons[conjoint], False, p, o) and int(persons[conjoint]["flags"]) & P_CONGE == 0
 
 
 @rule
@@ -710,7 +707,7 @@ def condition_rsa(foyer, persons, conjoint, declaration, majoree, p, o):
         return 0
     flags = int(demandeur["flags"])
     bars = P_ETUDIANT if o.stagiaire_ouvre_rsa else P_ETUDIANT | P_STAGIAIRE
-    partenaire = o.conjoint_etudiant_compte and conjoint >= 0 and int(persons[conjoint]["flags"]) & bars == 0
+    partenaire = o.conjoint_ouvre_a_un_etudiant and conjoint >= 0 and int(persons[conjoint]["flags"]) & bars == 0
     if flags & bars and not partenaire and not majoree:
         return 2
     if flags & P_CONGE and not majoree:

@@ -130,16 +130,17 @@ class LegislationOptions:
     residence_d_un_seul: bool = False
     """Both adults count as soon as one of them fulfils the residence condition; for the prime, as soon as any member
     does, children included."""
-    conjoint_etudiant_compte: bool = False
-    """A partner who is a student counts in the RSA scale."""
+    conjoint_ouvre_a_un_etudiant: bool = False
+    """A student has the RSA through a partner who is none (L262-4 3° looks at the beneficiary)."""
     grossesse_ouvre_droit: bool = True
     """An expected child opens the RSA below 25 (L262-4 1°); otherwise only for a person alone."""
     livret_a_a_son_taux: bool = True
     """The livret A counts by the interest it produces; otherwise as capital without income, at 3 % (R132-1)."""
     benefice_dernier_positif: bool = False
     """Self-employed: last positive profit of the year, Y-1 and Y-2; otherwise last complete year."""
-    capital_ppa_par_mois: bool = False
-    """N-2 income by the year of each reference month; otherwise by the year of the declaration."""
+    capital_ppa_par_mois: bool = True
+    """N-2 income by the year of each reference month (R843-1: of the month studied); otherwise by the year of the
+    declaration."""
     maladie_selon_versements: bool = False
     """Sick pay is work income when none was paid three months earlier, or with wages in the month; otherwise by the
     date of the stoppage (R844-1)."""
@@ -182,10 +183,9 @@ class LegislationOptions:
             cf_majoration_exclue=True,
             paje_exclusions=False,
             residence_d_un_seul=True,
-            conjoint_etudiant_compte=True,
+            conjoint_ouvre_a_un_etudiant=True,
             grossesse_ouvre_droit=False,
             benefice_dernier_positif=True,
-            capital_ppa_par_mois=True,
             maladie_selon_versements=True,
             age_au_premier_du_mois=True,
             age_ppa_par_mois=True,
