@@ -11,7 +11,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from tests import leaks
+
 _numbers = itertools.count(1)
+_LEAKS = pytest.StashKey[list[str]]()
+_printed: list[str] = []
+"""Tests that printed a person in clear."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,6 +41,35 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = selected
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """What servers and commands printed while a test ran; what a test itself prints on failing is not theirs."""
+    if report.when == "call" and report.passed:
+        for title, text in report.sections:
+            if found := leaks.found_in(text.encode()):
+                _printed.append(f"{report.nodeid}, {title} : {found[0]}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Once all has run: no person in clear in anything that was left behind."""
+    config = session.config
+    if hasattr(config, "workerinput") or config.option.collectonly:
+        return
+    folder = config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
+    leaks.leave_witness(folder)
+    if wrong := [*_printed, *leaks.leaks(folder)]:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        config.stash[_LEAKS] = wrong
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say where."""
+    if wrong := config.stash.get(_LEAKS, []):
+        terminalreporter.section("persons in clear (tests/leaks.py)", red=True, bold=True)
+        for line in wrong:
+            terminalreporter.line(line)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _own_settings() -> Iterator[None]:
     """What a command leaves in the environment for its own processes does not reach the next module."""
@@ -57,6 +91,8 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         server = get_server(Path(folder) / "data", cleanup_mode="stop")
         yield server.get_uri()
         server.cleanup()
+        leaks.leave_witness(Path(folder))
+        assert leaks.leaks(Path(folder)) == []
 
 
 @pytest.fixture

@@ -12,10 +12,13 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
-from contextlib import chdir, redirect_stderr, redirect_stdout
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib.resources import files
 from pathlib import Path
 
@@ -100,6 +103,27 @@ def free_port() -> int:
         return int(held.getsockname()[1])
 
 
+@contextmanager
+def collecting(port: int) -> Iterator[list[bytes]]:
+    """A collector of OpenTelemetry traces; what it is sent."""
+    received: list[bytes] = []
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            received.append(self.rfile.read(int(self.headers["content-length"])))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", port), Collector) as collector:
+        thread = threading.Thread(target=collector.serve_forever, daemon=True)
+        thread.start()
+        yield received
+        collector.shutdown()
+
+
 @pytest.fixture(scope="module")
 def left(tmp_path_factory: pytest.TempPathFactory) -> Left:
     """A server that logs all it can, and everything that can be done with it, well and badly."""
@@ -123,13 +147,14 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Left:
     (folder / "in" / "nir-en-numero.json").write_text(json.dumps({**dossier, "numero_allocataire": NIR}))
     (folder / "in" / "faux.json").write_text(json.dumps({**dossier, "membres": [{"personne": NIR, "nir": NAME}]}))
 
-    ports = [free_port() for _ in range(3)]
+    ports = [free_port() for _ in range(4)]
     assert main(["auth", "init", str(folder / "auth"), "--store-file", str(folder / "s.db")]) == 0
     config = folder / "auth" / "solidarite.toml"
     text = config.read_text().replace("50051", str(ports[0])).replace("50052", str(ports[1]))
     config.write_text(
         text + f'log_level = "debug"\nlog_calls = "all"\nmetrics_listen = "127.0.0.1:{ports[2]}"\n'
         'declaration_calendar = "LIBRE"\n'
+        f'otlp_endpoint = "http://127.0.0.1:{ports[3]}/v1/traces"\n'
     )
     environment = {
         **os.environ,
@@ -140,7 +165,7 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Left:
         "COLUMNS": "200",
     }
     log = folder / "serveur.log"
-    with log.open("wb") as out:
+    with log.open("wb") as out, collecting(ports[3]) as traces:
         server = subprocess.Popen(
             [sys.executable, "-c", CODE, "serve", "--config", str(config)], stdout=out, stderr=out, env=environment
         )
@@ -158,6 +183,7 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Left:
             server.terminate()
             server.wait(30)
     left.texts["log of the server"] = log.read_bytes()
+    left.texts["traces"] = b"".join(traces)
     return left
 
 
@@ -249,6 +275,7 @@ def undecodable(left: Left, address: str, ca: str) -> None:
 def test_no_person_and_no_secret_is_in_what_was_printed(left: Left):
     assert len(left.texts) > 25
     assert b"PrefillDeclaration" in left.texts["log of the server"]
+    assert b"PrefillDeclaration" in left.texts["traces"]
     assert hits(PERSONS | left.secrets, left.texts) == []
 
 
