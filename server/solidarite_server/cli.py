@@ -10,6 +10,7 @@ import typer
 
 from solidarite_server.cli_config import ConfigFile, config
 from solidarite_server.cli_options import parse_month
+from solidarite_server.cli_store import KeyFile, Purpose, StoreUrl, opened_store
 from solidarite_server.domain.month import Month
 from solidarite_server.legislation import load_legislation
 
@@ -57,9 +58,6 @@ def register(app: typer.Typer) -> None:
 
 
 _LATEST = Month(2026, 11)
-StoreUrl = Annotated[
-    str, typer.Option("--store", envvar="SOLIDARITE_STORE", metavar="URL", help="sqlite:///CHEMIN ou postgresql://….")
-]
 At = Annotated[Month, typer.Option("--at", metavar="AAAA-MM", parser=parse_month, help="Mois de la valeur.")]
 Json = Annotated[bool, typer.Option("--json", help="Écrire du JSON plutôt qu'un tableau.")]
 
@@ -240,28 +238,32 @@ def check(store: StoreUrl = "sqlite:///solidarite.db") -> int:
 def backup(
     target: Annotated[Path, typer.Argument(metavar="FICHIER", help="Copie à créer.")],
     store: StoreUrl = "sqlite:///solidarite.db",
+    key_file: KeyFile = None,
+    purpose: Purpose = "sauvegarde",
 ) -> int:
     """Copier le magasin pendant qu'il sert. La clé des pseudonymes se sauvegarde à part."""
-    from solidarite_server.storage import SqliteStore
+    from solidarite_server.storage import SqliteStore, is_postgres
 
-    opened = _open(store)
-    if opened is None:
-        return 1
-    if not isinstance(opened, SqliteStore):
+    if is_postgres(store):
         typer.echo("Erreur : un PostgreSQL se sauvegarde avec ses propres outils (pg_dump).", err=True)
         return 1
     if target.exists():
         typer.echo(f"Erreur : {target.name} existe déjà.", err=True)
         return 1
-    opened.backup(target)
+    with opened_store(store, key_file) as opened:
+        assert isinstance(opened.store, SqliteStore)
+        opened.trace_act("BACKUP_STORE", purpose)
+        opened.store.backup(target)
     typer.echo(f"Copie écrite : {target}")
     return 0
 
 
-def migrate(store: StoreUrl = "sqlite:///solidarite.db") -> int:
+def migrate(
+    store: StoreUrl = "sqlite:///solidarite.db", key_file: KeyFile = None, purpose: Purpose = "nouvelle version"
+) -> int:
     """Porter le magasin au schéma de cette version."""
-    if _open(store) is None:
-        return 1
+    with opened_store(store, key_file) as opened:
+        opened.trace_act("MIGRATE_STORE", purpose)
     typer.echo("Le schéma est à jour.")
     return 0
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from solidarite_server.cli_options import Reading, parse_month
+from solidarite_server.cli_store import KeyFile, Purpose, StoreUrl, trace_act
 from solidarite_server.domain.month import Month
 
 if TYPE_CHECKING:
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
 CampaignId = Annotated[str, typer.Argument(metavar="NOM", help="Nom de la campagne, de 1 à 64 caractères.")]
 DeclarationMonth = Annotated[
     Month, typer.Option("--month", metavar="AAAA-MM", parser=parse_month, help="Mois de la déclaration.")
-]
-StoreUrl = Annotated[
-    str,
-    typer.Option("--store", envvar="SOLIDARITE_STORE", metavar="URL", help="sqlite:///CHEMIN ou postgresql://…."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Écrire du JSON.")]
 
@@ -47,6 +44,8 @@ def run(
         str, typer.Option("--dask", metavar="ADRESSE", help="Grappe Dask, par exemple tcp://10.0.0.1:8786.")
     ] = "",
     options: Reading = "law",
+    key_file: KeyFile = None,
+    purpose: Purpose = "campagne",
     json: Json = False,
 ) -> int:
     """Préremplir et calculer les foyers dus ; relancée sous le même nom, la campagne reprend où elle en était."""
@@ -60,6 +59,7 @@ def run(
     opened = _open(store)
     if opened is None:
         return 1
+    trace_act(store, key_file, "RUN_CAMPAIGN", purpose)
     progress = None
     try:
         where: AbstractContextManager[Executor] = (
@@ -115,6 +115,8 @@ def controls(
         bool, typer.Option("--non-recours", help="Chercher aussi les foyers sans déclaration qui auraient des droits.")
     ] = False,
     options: Reading = "law",
+    key_file: KeyFile = None,
+    purpose: Purpose = "contrôle",
     json: Json = False,
 ) -> int:
     """Comparer ce qui a été validé avec ce qui est connu maintenant ; rien n'est changé."""
@@ -127,6 +129,7 @@ def controls(
     opened = _open(store)
     if opened is None:
         return 1
+    trace_act(store, key_file, "RUN_CONTROLS", purpose)
     reading = LegislationOptions.read(options)
     service = DeclarationService(opened, SystemClock(), reading)
     findings: list[Finding] = []

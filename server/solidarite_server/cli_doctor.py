@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from solidarite_server.cli_config import ConfigFile
+from solidarite_server.cli_store import KeyFile, Purpose, trace_act
 from solidarite_server.configuration import ConfigurationError, load_settings
 
 
@@ -50,18 +51,27 @@ def restore(
     replace: Annotated[
         bool, typer.Option("--replace", help="Mettre de côté le magasin qui est là (NOM.avant) et prendre sa place.")
     ] = False,
+    key_file: KeyFile = None,
+    purpose: Purpose = "rétablissement",
 ) -> int:
     """Rétablir une copie, serveur arrêté. Elle est vérifiée avant ; la clé des pseudonymes doit être celle d'alors."""
-    from solidarite_server.storage import is_postgres, sqlite_path
+    from solidarite_server.services import keyring
+    from solidarite_server.storage import is_postgres, key_file_of, sqlite_path
     from solidarite_server.storage.restore import RestoreError, restored
 
     try:
         url = load_settings({"store": store}).store
         if is_postgres(url):
             raise RestoreError("Un PostgreSQL se rétablit avec ses propres outils (pg_restore).")
+        # Before anything is moved: without its keys, the store could not say who put it there.
+        keyring.load(key_file_of(url, key_file))
         restored(copy, sqlite_path(url), replace=replace)
+    except FileNotFoundError as error:
+        typer.echo(f"Erreur : le fichier de clés {Path(error.filename).name} n'existe pas (--key-file).", err=True)
+        return 1
     except (ConfigurationError, RestoreError, ValueError) as error:
         typer.echo(f"Erreur : {error}", err=True)
         return 1
+    trace_act(url, key_file, "RESTORE_STORE", purpose)
     typer.echo(f"Magasin rétabli : {sqlite_path(url).name}")
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json as json_module
 from datetime import date
 from pathlib import Path
@@ -10,9 +9,7 @@ from typing import Annotated
 
 import typer
 
-from solidarite_server.cli_store import KeyFile, StoreUrl, ask_nir, opened_store
-
-Purpose = Annotated[str, typer.Option("--purpose", metavar="TEXTE", help="Motif, écrit dans la trace d'audit.")]
+from solidarite_server.cli_store import KeyFile, Purpose, StoreUrl, ask_nir, opened_store, operator
 
 
 def register(app: typer.Typer) -> None:
@@ -38,7 +35,6 @@ def export(
 ) -> int:
     """Écrire tout ce qui est détenu sur une personne ; son NIR est demandé sans s'afficher."""
     from solidarite_server.authority import write_private
-    from solidarite_server.ports import AuditLine
     from solidarite_server.services.personal import export_person
 
     if output.exists():
@@ -47,7 +43,7 @@ def export(
     nir = ask_nir()
     with opened_store(store, key_file) as opened:
         trace = opened.trace(nir)
-        opened.store.write_audit([AuditLine(_actor(), "EXPORT_PERSON", trace, purpose)])
+        opened.trace_act("EXPORT_PERSON", purpose, trace)
         found = export_person(opened.store, opened.person(nir), trace)
     try:
         write_private(output, json_module.dumps(found, ensure_ascii=False, indent=2).encode())
@@ -72,7 +68,7 @@ def erase(
     if not yes:
         typer.confirm("Effacer sans retour ce qui est détenu sur cette personne ?", abort=True)
     with opened_store(store, key_file) as opened:
-        line = AuditLine(_actor(), "ERASE_PERSON", opened.trace(nir), purpose)
+        line = AuditLine(operator(), "ERASE_PERSON", opened.trace(nir), purpose)
         done = erase_person(opened.store, opened.person(nir), line)
     typer.echo(f"{done.records} enregistrements effacés.")
     if done.dossiers:
@@ -112,7 +108,7 @@ def apply(
         raise typer.BadParameter("--today ne peut pas être dans l'avenir : il effacerait trop")
     with opened_store(store, key_file) as opened:
         retention = Retention(records_months, declarations_months, audit_months)
-        done = apply_retention(opened.store, retention, day, _actor())
+        done = apply_retention(opened.store, retention, day, operator())
     for what, count in done.items():
         typer.echo(f"{count} {what}")
     return 0
@@ -120,14 +116,13 @@ def apply(
 
 def rotate(store: StoreUrl = "sqlite:///solidarite.db", key_file: KeyFile = None) -> int:
     """Renouveler les pseudonymes du magasin, pendant qu'il sert : les lectures continuent, les écritures attendent."""
-    from solidarite_server.ports import AuditLine
     from solidarite_server.services import keyring
 
     with opened_store(store, key_file) as opened:
         # The new key is on disk before anything stands under it; servers read the file again when they meet it.
         keys = opened.keys.renewed()
         keyring.save(opened.key_file, keys)
-        opened.store.write_audit([AuditLine(_actor(), "ROTATE_PSEUDONYMS", "*", f"version {keys.newest}")])
+        opened.trace_act("ROTATE_PSEUDONYMS", f"version {keys.newest}")
         count = opened.store.renew_pseudonyms(keys.newest)
     typer.echo(f"{count} enregistrements renommés : version {keys.newest} des pseudonymes.")
     typer.echo(
@@ -143,13 +138,7 @@ def forget(store: StoreUrl = "sqlite:///solidarite.db", key_file: KeyFile = None
 
     with opened_store(store, key_file) as opened:
         version = opened.store.pseudonym_version()
+        opened.trace_act("FORGET_PSEUDONYMS", f"avant la version {version}")
         keyring.save(opened.key_file, opened.keys.without_older_than(version))
     typer.echo(f"Le fichier de clés ne garde que la version {version}.")
     return 0
-
-
-def _actor() -> str:
-    try:
-        return f"exploitant:{getpass.getuser()}"
-    except (OSError, KeyError):
-        return "exploitant:inconnu"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from solidarite_server.cli_options import parse_month
-from solidarite_server.cli_store import KeyFile
+from solidarite_server.cli_store import KeyFile, operator
 from solidarite_server.domain.month import Month
 
 if TYPE_CHECKING:
@@ -120,6 +120,7 @@ def _to_store(
 ) -> int:
     from solidarite_server.domain.errors import SolidariteError
     from solidarite_server.engine import warm_up
+    from solidarite_server.ports import AuditLine
     from solidarite_server.services.clock import SystemClock
     from solidarite_server.services.keyring import load_or_create
     from solidarite_server.simulation.fill import Filled, fill
@@ -131,6 +132,7 @@ def _to_store(
     except (ValueError, OSError, SchemaError, SolidariteError) as error:
         typer.echo(f"Erreur : {error}", err=True)
         return 1
+    opened.write_audit([AuditLine(operator(), "FILL_STORE", "*", "population synthétique")])
     warm_up()
     start = told = time.perf_counter()
     filled = Filled(0, 0)

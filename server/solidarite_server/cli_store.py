@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,21 @@ if TYPE_CHECKING:
 
 StoreUrl = Annotated[
     str, typer.Option("--store", envvar="SOLIDARITE_STORE", metavar="URL", help="sqlite:///CHEMIN ou postgresql://….")
+]
+
+
+def _read_purpose(text: str) -> str:
+    from solidarite_server.domain.nir import holds_nir
+
+    if len(text) > _LONGEST_PURPOSE or not text.isprintable() or holds_nir(text):
+        raise typer.BadParameter(f"attendu : une ligne de {_LONGEST_PURPOSE} caractères au plus, sans NIR")
+    return text
+
+
+_LONGEST_PURPOSE = 64
+Purpose = Annotated[
+    str,
+    typer.Option("--purpose", metavar="TEXTE", parser=_read_purpose, help="Motif, écrit dans la trace d'audit."),
 ]
 KeyFile = Annotated[
     Path | None,
@@ -36,6 +52,12 @@ class OpenedStore:
     store: Store
     keys: Keyring
     key_file: Path
+
+    def trace_act(self, action: str, purpose: str, subject: str = "*") -> None:
+        """Leave a durable audit line of what the operator is about to do, or has just done, to the store."""
+        from solidarite_server.ports import AuditLine
+
+        self.store.write_audit([AuditLine(operator(), action, subject, purpose)])
 
     def person(self, nir: str) -> bytes:
         """The pseudonym of a well-formed NIR."""
@@ -72,6 +94,43 @@ def opened_store(url: str, key_file: Path | None) -> Iterator[OpenedStore]:
         raise _refused(error.message_fr) from None
     finally:
         store.close()
+
+
+def trace_act(url: str, key_file: Path | None, action: str, purpose: str) -> None:
+    """`OpenedStore.trace_act`, for verbs that open the store in their own way, without its keys.
+
+    A store that never had keys has a trail without a seal, that is written without them.
+    """
+    from solidarite_server.domain.errors import StoreUnavailable
+    from solidarite_server.ports import AuditLine
+    from solidarite_server.services.clock import SystemClock
+    from solidarite_server.storage import key_file_of, open_existing
+
+    try:
+        known = key_file_of(url, key_file).exists()
+    except ValueError:
+        known = False
+    if known:
+        with opened_store(url, key_file) as opened:
+            opened.trace_act(action, purpose)
+        return
+    store = open_existing(url, clock=SystemClock())
+    try:
+        store.write_audit([AuditLine(operator(), action, "*", purpose)])
+    except StoreUnavailable as error:
+        raise _refused(f"{error.message_fr} Donnez-le : --key-file.") from None
+    finally:
+        store.close()
+
+
+def operator() -> str:
+    """How the audit trail names who runs a command: the account of the system, which no variable of theirs changes."""
+    try:
+        import pwd
+
+        return f"exploitant:{pwd.getpwuid(os.getuid()).pw_name}"
+    except (ImportError, KeyError):
+        return f"exploitant:{os.getuid()}" if hasattr(os, "getuid") else "exploitant:inconnu"
 
 
 def ask_nir() -> str:

@@ -22,6 +22,12 @@ def _no_settings_around(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CONFIG_VARIABLE, "")
 
 
+@pytest.fixture
+def keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands find the keys where the server does."""
+    monkeypatch.setenv("SOLIDARITE_PSEUDONYM_KEY_FILE", str(tmp_path / "key"))
+
+
 def examined(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, dict[str, Any]]]:
     capsys.readouterr()
     code = main(["doctor", "--json", *arguments])
@@ -92,6 +98,7 @@ def test_before_anything_exists_doctor_says_what_the_first_start_will_do(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.usefixtures("keys")
 def test_a_copy_made_while_serving_is_put_back_and_what_it_replaced_is_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -114,6 +121,7 @@ def test_a_copy_made_while_serving_is_put_back_and_what_it_replaced_is_kept(
         assert len(kept) == 60
 
 
+@pytest.mark.usefixtures("keys")
 @pytest.mark.parametrize("damage", ["text", "cut", "page"])
 def test_a_copy_that_is_not_whole_replaces_nothing(damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     url, copy = f"sqlite:///{tmp_path / 'a.db'}", tmp_path / "copie.db"
