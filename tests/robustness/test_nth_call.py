@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ import pytest
 from solidarite_server.domain.errors import StoreUnavailable
 from solidarite_server.ports import AuditLine, Batch, BatchOutcome, NewEvent, Seal
 from solidarite_server.record_columns import columns_of
-from solidarite_server.storage import SqliteStore
-from solidarite_server.storage.merging import FAN_IN
-from solidarite_server.storage.sql import SqlStore
+from solidarite_server.storage import SqliteStore, merging
+from solidarite_server.storage.runs import BLOCK_ROWS
+from solidarite_server.storage.sql import FOREVER, Row, SqlStore
 from solidarite_server.storage.sqlite import _SqliteSession
 
 from tests.integration.stores.records import DOCUMENT, JULY, HandClock, record, total
@@ -153,21 +154,49 @@ def events_and_lines(store: FailingStore) -> tuple[int, int]:
     return events, lines
 
 
-@pytest.mark.parametrize("error", ERRORS)
-def test_a_merge_that_fails_at_any_statement_loses_nothing(error: str, store: FailingStore, plan: Plan):
-    kept = 0
-    for place in range(1, 46):
-        for k in range(FAN_IN):
-            store.append([Batch("paie", "", 0, columns_of([record(1, name=f"{place}-{k}")]))])
-            kept += 1
-        plan.arm(place, error)
-        store.tidy()
-        plan.arm(0, "")
-        assert total(store) == kept
-    store.tidy()
-    assert store.check() == []
-    states = dict(store._reading().rows("SELECT state, count(*) FROM run GROUP BY state"))
-    assert set(states) == {1}, "nothing half built or dead is left once a tidying succeeds"
+@pytest.mark.parametrize("ranges", [1, 2], ids=["in one run", "range by range"])
+def test_a_merge_that_fails_at_any_statement_loses_nothing(
+    ranges: int, tmp_path: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch
+):
+    """A merge in small; in ranges as a large one: each becomes a run, and what is left of the sources stays."""
+    people = [bytes([k]) * 16 for k in range(1, 201)]
+    monkeypatch.setattr(merging, "FAN_IN", 4)
+    monkeypatch.setattr(merging, "_SLICE_ROWS", 3 * BLOCK_ROWS)
+    monkeypatch.setattr(merging, "_RANGE_ROWS", len(people) * 4 // ranges)
+    first, again = tmp_path / "first.db", tmp_path / "again.db"
+    with closing(FailingStore(first, plan)) as store:
+        for number in range(4):
+            records = [record(number, name=str(number), person=person) for person in people]
+            store.append([Batch("paie", "", 0, columns_of(records))])
+        held = sorted(kept(store, people))
+    assert len(held) == len(people) * 4
+    failed, place = True, 0
+    while failed:
+        place += 1
+        shutil.copy(first, again)
+        with closing(FailingStore(again, plan)) as store:
+            plan.arm(place, ERRORS[place % 3])
+            store.tidy()
+            failed = plan.failed
+            plan.arm(0, "")
+            assert sorted(kept(store, people)) == held
+            store.tidy()
+            store.tidy()  # the first may only have ended the transaction that the failure left open
+            assert sorted(kept(store, people)) == held
+            some = people[::50]  # one household is read another way
+            assert sorted(kept(store, some)) == [row for row in held if row[0] in some]
+            assert store.check() == []
+            assert set(store._reading().rows("SELECT state FROM run")) == {(1,)}, "something half built or dead is left"
+            made = len(store._runs.live(store._writer))
+        again.unlink()
+    assert place > 50
+    assert made == ranges
+
+
+def kept(store: FailingStore, people: Sequence[bytes]) -> list[Row]:
+    """Every version that the store keeps of these persons."""
+    with store._snapshot() as session:
+        return store._versions_of(session, people, FOREVER)
 
 
 def test_control_a_store_that_acknowledges_before_its_commit_is_caught(tmp_path: Path, plan: Plan):

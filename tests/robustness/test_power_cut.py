@@ -17,12 +17,14 @@ import pytest
 from solidarite_server.domain.errors import StoreUnavailable
 from solidarite_server.ports import Batch
 from solidarite_server.record_columns import columns_of
-from solidarite_server.storage import SqliteStore
+from solidarite_server.storage import SqliteStore, merging
+from solidarite_server.storage.runs import BLOCK_ROWS
 
-from tests.integration.stores.records import JULY, PERSON, HandClock, record
+from tests.integration.stores.records import JULY, HandClock, record
 from tests.robustness.seeds import seeds
 
 SECTOR = 512
+PEOPLE = [bytes([8 * k + 1]) * 16 for k in range(30)]
 Operation = tuple[str, str, int, bytes]
 """(kind, file, offset, data): kind is write, truncate, sync or delete."""
 
@@ -114,6 +116,13 @@ class StoreOnDisk(SqliteStore):
         self._writer.run(f"PRAGMA synchronous = {self.synchronous}")
 
 
+@pytest.fixture(autouse=True)
+def small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Merges of some hundred records go range by range, as large ones do."""
+    monkeypatch.setattr(merging, "_SLICE_ROWS", BLOCK_ROWS)
+    monkeypatch.setattr(merging, "_RANGE_ROWS", 3 * BLOCK_ROWS)
+
+
 def lived(folder: Path, name: str, synchronous: str, commits: int) -> tuple[list[Operation], list[tuple[int, int]]]:
     """A history of the disk, and for each acknowledged commit (place in the history, commits so far)."""
     disk = Disk(name)
@@ -121,11 +130,12 @@ def lived(folder: Path, name: str, synchronous: str, commits: int) -> tuple[list
     store = kind(folder / "a.db", clock=HandClock())
     acknowledged = []
     for number in range(commits):
-        records = [record(1, name=f"{number}-{k}") for k in range(30)]
+        records = [record(1, name=f"{number}-{k}", person=person) for k, person in enumerate(PEOPLE)]
         (outcome,) = store.append([Batch("paie", "u", number + 1, columns_of(records))])
         assert outcome.accepted == 30
         acknowledged.append((len(disk.history), number + 1))
     history = list(disk.history)
+    assert store._writer.rows("SELECT 1 FROM run_part"), "a merge went by ranges"
     store.close()
     disk.unregister()
     return history, acknowledged
@@ -177,7 +187,7 @@ def cut(folder: Path, history: Sequence[Operation], acknowledged: Sequence[tuple
     for name in ("a.db", "a.db-wal"):
         (folder / name).touch()
     store = SqliteStore(folder / "a.db", clock=HandClock())
-    found = len([s for s in store.records_of([PERSON], JULY, JULY) if s.effective])
+    found = len([s for s in store.records_of(PEOPLE, JULY, JULY) if s.effective])
     position = store.position("paie", "u")
     assert not store.check()
     store.close()

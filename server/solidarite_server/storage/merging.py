@@ -1,12 +1,16 @@
 """Merging of runs: how many runs of a size become one, a slice at a time, beside the commits.
 
-A slice is read and sorted without any lock, then written by a short transaction. A merge is known to the process that
-makes it alone: lost with it, and begun again. What it replaces stays live until its last slice is written.
+A slice is read and sorted without any lock, then written by a short transaction. A large merge makes several runs, each
+of a range of persons: what it takes over stays live until the range is written, and its blocks are removed while the
+next one is. A merge is known to the process that makes it alone: lost with it, and begun again, but for the ranges that
+it had made.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -15,51 +19,65 @@ from solidarite_server.storage.runs import (
     BLOCK_ROWS,
     BUILDING,
     DEAD,
+    FAN_IN,
+    LAST_PREFIX,
     LIVE,
     RUN_ROW,
+    Part,
     Run,
     RunRows,
     Runs,
     Words,
+    between,
     blocks_of,
     fetched,
     fill,
     in_order,
     joined,
+    keep_part,
+    level_of,
     new_filter,
     new_run,
     prefixes,
+    remove_below,
     remove_blocks,
     write_blocks,
 )
 from solidarite_server.storage.sql import Session
 
-FAN_IN = 16
-_SMALLEST_ROWS = 64
 _SLICE_ROWS = 32_768
 _PURGED_BLOCKS = 600
-_LAST = 2**64 - 1
-
-
-def size_class(rows: int) -> int:
-    """Runs of one class are merged together."""
-    size = 0
-    while rows >= _SMALLEST_ROWS * FAN_IN:
-        size, rows = size + 1, rows // FAN_IN
-    return size
+_RANGES = 16
+"""How many a large merge makes: what it takes over is freed after each, so that the file does not grow by all of it."""
+_RANGE_ROWS = 200_000
+"""No range is made smaller than that."""
 
 
 @dataclass(slots=True)
 class _Merge:
-    number: int
+    """A merge, and the run that it makes of the present range."""
+
+    level: int
     sources: tuple[Run, ...]
+    range_rows: int
+    number: int
     words: Words
+    first: int = 0
+    """Where the present range begins."""
     next_prefix: int = 0
     blocks: int = 0
     rows: int = 0
     fences: list[Words] = field(default_factory=list)
     left: RunRows = field(default_factory=lambda: np.empty(0, RUN_ROW))
     """Rows that did not fill a block: they begin the next slice."""
+    taken: Counter[int] = field(default_factory=Counter)
+    """Rows of each source that are in the present range."""
+    freed: Counter[int] = field(default_factory=Counter)
+    """Blocks of each source removed so far."""
+
+    @property
+    def rows_left(self) -> int:
+        return sum(run.part.rows for run in self.sources)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +89,11 @@ class Slice:
     fences: Words
     rows: int
     left: RunRows
+    taken: Mapping[int, int]
     last: int
     """Prefix of the last person it may hold."""
+    ends: bool
+    """Whether the range ends with it."""
 
 
 class Merging:
@@ -88,71 +109,112 @@ class Merging:
         session.run("UPDATE run SET state = ? WHERE state = ?", (DEAD, BUILDING))
 
     def due(self, session: Session) -> tuple[int, tuple[Run, ...]] | None:
-        """A class of size, the smallest first, with runs to merge, and those runs; none when a merge is begun."""
-        by_class: dict[int, list[Run]] = {size: [] for size in self._merges}
+        """A level, the lowest first, with runs to merge, and those runs; none when a merge is begun."""
+        by_level: dict[int, list[Run]] = {level: [] for level in self._merges}
         taken_up = {run.number for merge in self._merges.values() for run in merge.sources}
         for run in self._runs.live(session):
             if run.number not in taken_up:
-                by_class.setdefault(size_class(run.rows), []).append(run)
-        for size in sorted(by_class):
-            if size in self._merges:
-                return size, ()
-            if len(by_class[size]) >= FAN_IN:
-                return size, tuple(sorted(by_class[size], key=lambda run: run.number))
+                by_level.setdefault(run.part.level, []).append(run)
+        for level in sorted(by_level):
+            if level in self._merges:
+                return level, ()
+            # Runs of ranges side by side are as one.
+            if sum(run.part.share for run in by_level[level]) >= FAN_IN << 64:
+                return level, tuple(by_level[level])
         return None
 
-    def begin(self, session: Session, size: int, sources: tuple[Run, ...]) -> None:
+    def begin(self, session: Session, level: int, sources: tuple[Run, ...]) -> None:
         """Begin to merge these runs."""
-        words = new_filter(sum(run.rows for run in sources))
-        self._merges[size] = _Merge(new_run(session), sources, words)
+        rows = sum(run.part.rows for run in sources)
+        range_rows = -(-rows // max(1, min(_RANGES, rows // _RANGE_ROWS)))
+        self._merges[level] = _Merge(level_of(rows), sources, range_rows, new_run(session), new_filter(range_rows))
 
-    def prepare(self, session: Session, size: int) -> Slice:
+    def prepare(self, session: Session, level: int) -> Slice:
         """Read, sort and pack the next slice of a merge begun: nothing is written, no lock is needed."""
-        merge = self._merges[size]
+        merge = self._merges[level]
         last = _slice_end(merge)
-        parts = []
+        parts, taken = [], {}
         for run in merge.sources:
-            rows = fetched(session, run, run.blocks_of(merge.next_prefix, last))
-            numbers = prefixes(rows)
-            # Rows are in order: those of the slice are between two places.
-            start = numbers.searchsorted(np.uint64(merge.next_prefix), "left")
-            parts.append(rows[start : numbers.searchsorted(np.uint64(last), "right")])
+            first = max(merge.next_prefix, run.part.first)
+            if first <= min(last, run.part.last):
+                parts.append(between(fetched(session, run, run.blocks_of(first, last)), first, last))
+                taken[run.number] = len(parts[-1])
         rows = joined([merge.left, in_order(joined(parts))])
-        whole = len(rows) if last == _LAST else len(rows) // BLOCK_ROWS * BLOCK_ROWS
+        if merge.rows + len(rows) == merge.rows_left:
+            last = LAST_PREFIX  # nothing is left for another range
+        ends = last == LAST_PREFIX or merge.rows + len(rows) >= merge.range_rows
+        whole = len(rows) if ends else len(rows) // BLOCK_ROWS * BLOCK_ROWS
         rows, left = rows[:whole], rows[whole:]
         if len(rows):
             fill(merge.words, rows)
         blocks = blocks_of(merge.number, merge.blocks, rows)
-        return Slice(merge, blocks, prefixes(rows[::BLOCK_ROWS]), len(rows), left, last)
+        return Slice(merge, blocks, prefixes(rows[::BLOCK_ROWS]), len(rows), left, taken, last, ends)
 
     def write(self, session: Session, piece: Slice) -> int:
-        """Write a slice, and with the last one put the merged run in the place of its sources; rows written."""
+        """Write a slice, and with the last one of a range put the merged run in the place of its sources; rows written.
+
+        Removes as much as it writes of what is no longer needed: otherwise the file would grow for nothing.
+        """
         merge = piece.merge
         write_blocks(session, merge.number, merge.blocks, piece.blocks)
         merge.fences.append(piece.fences)
         merge.blocks += len(piece.fences)
         merge.rows += piece.rows
         merge.left = piece.left
-        if piece.last == _LAST:
-            self._finish(session, merge)
-        else:
-            merge.next_prefix = piece.last + 1
+        merge.taken.update(piece.taken)
+        if piece.ends:
+            self._end_range(session, merge, piece.last)
+        merge.next_prefix = piece.last + 1
+        _trim(session, merge, _PURGED_BLOCKS - purge(session))
         return piece.rows
 
-    def _finish(self, session: Session, merge: _Merge) -> None:
-        if merge.rows != sum(run.rows for run in merge.sources):
+    def _end_range(self, session: Session, merge: _Merge, last: int) -> None:
+        """Make the run of the present range live, and leave of the sources what is above it."""
+        if merge.rows != merge.taken.total():
             raise StoreUnavailable("Une fusion n'a pas retrouvé tous ses enregistrements : vérifiez le magasin.")
-        for run in merge.sources:
-            if not session.run("UPDATE run SET state = ? WHERE id = ? AND state = ?", (DEAD, run.number, LIVE)):
+        left = [
+            replace(run, part=run.part._replace(rows=run.part.rows - merge.taken[run.number], first=last + 1))
+            for run in merge.sources
+        ]
+        finished = last == LAST_PREFIX
+        for run in left:
+            if finished and run.part.rows:
+                raise StoreUnavailable("Une fusion n'a pas retrouvé tous ses enregistrements : vérifiez le magasin.")
+            state = DEAD if finished else LIVE
+            if not session.run("UPDATE run SET state = ? WHERE id = ? AND state = ?", (state, run.number, LIVE)):
                 raise StoreUnavailable("Une série a été remplacée pendant sa fusion : la fusion recommencera.")
-        self._runs.finish(session, merge.number, merge.rows, np.concatenate(merge.fences), merge.words)
-        self._merges = {size: one for size, one in self._merges.items() if one is not merge}
+            if not finished:
+                keep_part(session, run)
+        part = None if (merge.first, last) == (0, LAST_PREFIX) else Part(merge.level, merge.rows, merge.first, last)
+        self._runs.finish(session, merge.number, merge.rows, np.concatenate(merge.fences), merge.words, part)
+        if finished:
+            self._merges = {level: one for level, one in self._merges.items() if one is not merge}
+            return
+        merge.sources = tuple(left)
+        merge.number, merge.words = new_run(session), new_filter(min(merge.range_rows, merge.rows_left))
+        merge.first, merge.blocks, merge.rows, merge.fences = last + 1, 0, 0, []
+        merge.taken.clear()
 
 
 def purge(session: Session) -> int:
-    """Remove some blocks of a dead run, then the run; a number that is 0 when none is dead."""
-    dead = session.rows("SELECT id FROM run WHERE state = ? LIMIT 1", (DEAD,))
-    return remove_blocks(session, int(dead[0][0]), _PURGED_BLOCKS) + 1 if dead else 0
+    """Remove some blocks of dead runs, and those that have none left; how many were removed, runs counted with them."""
+    removed = 0
+    while removed < _PURGED_BLOCKS:
+        dead = session.rows("SELECT id FROM run WHERE state = ? LIMIT 1", (DEAD,))
+        if not dead:
+            break
+        removed += remove_blocks(session, int(dead[0][0]), _PURGED_BLOCKS - removed) + 1
+    return removed
+
+
+def _trim(session: Session, merge: _Merge, count: int) -> None:
+    """Remove some blocks of the sources that lie below the present range."""
+    for run in merge.sources:
+        if count <= 0:
+            return
+        removed = remove_below(session, run, merge.freed[run.number], count)
+        merge.freed[run.number] += removed
+        count -= removed
 
 
 def _slice_end(merge: _Merge) -> int:
@@ -160,4 +222,4 @@ def _slice_end(merge: _Merge) -> int:
     ahead = [run.fences[np.searchsorted(run.fences, np.uint64(merge.next_prefix), "right") :] for run in merge.sources]
     fences = np.sort(np.concatenate([part[: _SLICE_ROWS // BLOCK_ROWS + 1] for part in ahead]))
     place = _SLICE_ROWS // BLOCK_ROWS
-    return int(fences[place]) if len(fences) > place else _LAST
+    return int(fences[place]) if len(fences) > place else LAST_PREFIX

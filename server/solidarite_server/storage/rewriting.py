@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from solidarite_server.record_columns import CONTENT_DTYPE
-from solidarite_server.storage.runs import DEAD, Run, RunRows, Runs, fetched, prefix_of
+from solidarite_server.storage.runs import DEAD, Run, RunRows, Runs, between, fetched, prefix_of
 from solidarite_server.storage.sql import Session
 
 _SLICE_BLOCKS = 8_192
@@ -27,7 +27,8 @@ def rename(session: Session, runs: Runs, change: Callable[[bytes], bytes]) -> in
     live = runs.live(session)
     for run in live:
         _replace(session, runs, run, renamed)
-    return sum(run.rows for run in live)
+    _overwrite_dead(session)
+    return sum(run.part.rows for run in live)
 
 
 def remove_person(session: Session, runs: Runs, person: bytes) -> int:
@@ -36,9 +37,12 @@ def remove_person(session: Session, runs: Runs, person: bytes) -> int:
     holding = [
         run
         for run in runs.live(session)
-        if (fetched(session, run, run.blocks_of(prefix, prefix))["person"] == name).any()
+        # Below its part a run may still hold rows that are elsewhere by now.
+        if run.trimmed or (fetched(session, run, run.blocks_of(prefix, prefix))["person"] == name).any()
     ]
-    return sum(_filter(session, runs, run, lambda rows: rows["person"] != name) for run in holding)
+    removed = sum(_filter(session, runs, run, lambda rows: rows["person"] != name) for run in holding)
+    _overwrite_dead(session)
+    return removed
 
 
 def remove_paid_before(session: Session, runs: Runs, day: int) -> int:
@@ -49,12 +53,15 @@ def remove_paid_before(session: Session, runs: Runs, day: int) -> int:
         mask: npt.NDArray[np.bool_] = contents["date_versement"] >= day
         return mask
 
-    old = [run for run in runs.live(session) if not all(kept(rows).all() for rows in _slices(session, run))]
-    return sum(_filter(session, runs, run, kept) for run in old)
+    live = runs.live(session)
+    old = [run for run in live if run.trimmed or not all(kept(rows).all() for rows in _slices(session, run))]
+    removed = sum(_filter(session, runs, run, kept) for run in old)
+    _overwrite_dead(session)
+    return removed
 
 
 def _filter(session: Session, runs: Runs, run: Run, kept: Kept) -> int:
-    return run.rows - _replace(session, runs, run, lambda rows: rows[kept(rows)])
+    return run.part.rows - _replace(session, runs, run, lambda rows: rows[kept(rows)])
 
 
 def _replace(session: Session, runs: Runs, run: Run, change: Callable[[RunRows], RunRows]) -> int:
@@ -64,20 +71,26 @@ def _replace(session: Session, runs: Runs, run: Run, change: Callable[[RunRows],
         changed = change(rows)
         runs.add(session, changed)
         count += len(changed)
-    first = run.number << _RUN_SHIFT
-    # What is no longer to be known is overwritten in its place: pages only freed would keep it.
-    session.run(
-        "UPDATE run_block SET data = zeroblob(length(data)) WHERE id >= ? AND id < ?",
-        (first, first + (1 << _RUN_SHIFT)),
-    )
     session.run("UPDATE run SET state = ? WHERE id = ?", (DEAD, run.number))
     session.run(
-        "UPDATE head SET record_versions = record_versions - ?, run_generation = run_generation + 1", (run.rows,)
+        "UPDATE head SET record_versions = record_versions - ?, run_generation = run_generation + 1", (run.part.rows,)
     )
     return count
 
 
+def _overwrite_dead(session: Session) -> None:
+    # What is no longer to be known is overwritten in its place, also where a merge had left it behind: pages only freed
+    # would keep it.
+    for (number,) in session.rows("SELECT id FROM run WHERE state = ?", (DEAD,)):
+        first = number << _RUN_SHIFT
+        session.run(
+            "UPDATE run_block SET data = zeroblob(length(data)) WHERE id >= ? AND id < ?",
+            (first, first + (1 << _RUN_SHIFT)),
+        )
+
+
 def _slices(session: Session, run: Run) -> Iterator[RunRows]:
-    blocks = len(run.fences)
-    for start in range(0, blocks, _SLICE_BLOCKS):
-        yield fetched(session, run, range(start, min(start + _SLICE_BLOCKS, blocks)))
+    first, last = run.part.first, run.part.last
+    blocks = run.blocks_of(first, last)
+    for start in blocks[::_SLICE_BLOCKS]:
+        yield between(fetched(session, run, range(start, min(start + _SLICE_BLOCKS, blocks.stop))), first, last)

@@ -5,8 +5,9 @@ by key and packed in blocks; runs of a size are merged into one in the backgroun
 the blocks of each run whose filter does not rule the person out; a new record is compared with what is held only where
 a filter does not rule the record out.
 
-Runs are never changed: what a process knows of one holds as long as the run lives. Every block has a checksum, which
-covers its place too.
+A run is never changed: what a process knows of its blocks, fences and filter holds as long as it lives. A large merge
+goes range by range: each range becomes a run of its own, and of the runs that are merged only the *part* above it is
+left (`Part`). Every block has a checksum, which covers its place too.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from __future__ import annotations
 import struct
 import threading
 import zlib
+from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -64,6 +66,10 @@ _BLOCK_WORDS = _BLOCK.itemsize // 8
 _BLOCKS_AT_ONCE = 128
 _BITS_A_ROW = 32
 _RUN_SHIFT = 32
+_PART, _PART_OF = struct.Struct("<BQQQ"), struct.Struct("<Qq")
+LAST_PREFIX = _ALL_BITS
+FAN_IN = 16
+_SMALLEST_ROWS = 64
 BUILDING, LIVE, DEAD = 0, 1, 2
 
 # One statement for many blocks: each step of a statement lets another thread of Python in.
@@ -75,6 +81,10 @@ _JOIN_BLOCKS = "SELECT CAST(group_concat(data, '') AS BLOB) FROM (SELECT data FR
 _BLOCKS_BETWEEN = _JOIN_BLOCKS.format("id >= ? AND id <= ?")
 _BLOCKS_AMONG = _JOIN_BLOCKS.format("id IN (SELECT value FROM json_each(?))")
 _ONE_BLOCK = "SELECT data FROM run_block WHERE id = ?"
+_LIVE_RUNS = (
+    "SELECT run.id, checksum, rows, part FROM run LEFT JOIN run_part ON run_part.id = run.id"
+    " WHERE state = ? ORDER BY run.id"
+)
 
 
 def _opaque(rows: RunRows) -> npt.NDArray[np.void]:
@@ -213,17 +223,61 @@ def perhaps(words: Words, probe: Probe) -> npt.NDArray[np.bool_]:
     return held
 
 
+class Part(NamedTuple):
+    """What counts of a run: its rows with prefixes from `first` to `last`. Those below are in another run by now."""
+
+    level: int
+    """Runs of one level are merged together."""
+    rows: int
+    first: int = 0
+    last: int = LAST_PREFIX
+
+    @property
+    def share(self) -> int:
+        """How many prefixes it may hold, of the 2^64 that there are."""
+        return self.last - self.first + 1
+
+    def packed(self, number: int, checksum: int) -> bytes:
+        """As it is kept, for the run of that number and checksum."""
+        data = _PART.pack(*self)
+        return data + _part_sum(data, number, checksum)
+
+    @classmethod
+    def kept(cls, data: bytes, number: int, checksum: int) -> Part:
+        """The inverse of `packed`; StoreUnavailable when it is damaged."""
+        if data[_PART.size :] != _part_sum(data[: _PART.size], number, checksum):
+            raise _damaged(number)
+        return cls(*_PART.unpack_from(data))
+
+
+def _part_sum(data: bytes, number: int, checksum: int) -> bytes:
+    return zlib.crc32(data, zlib.crc32(_PART_OF.pack(number, checksum))).to_bytes(4, "little")
+
+
+def level_of(rows: int) -> int:
+    """The level of a run by its size."""
+    level = 0
+    while rows >= _SMALLEST_ROWS * FAN_IN:
+        level, rows = level + 1, rows // FAN_IN
+    return level
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A run: where its blocks begin, and what it may hold."""
+    """A run: where its blocks begin, what it may hold, and what counts of it."""
 
     number: int
-    rows: int
     fences: Words
     """Prefix of the first person of each block."""
     words: Words
     checksum: int
-    """Of the fences and the filter."""
+    """Of the rows when it was made, the fences and the filter."""
+    part: Part
+
+    @property
+    def trimmed(self) -> bool:
+        """Whether it may still hold rows below its part."""
+        return len(self.fences) > 0 and int(self.fences[0]) < self.part.first
 
     def blocks_of(self, first: int, last: int) -> range:
         """Blocks that may hold the persons whose prefixes lie from `first` to `last`."""
@@ -242,6 +296,36 @@ class Run:
             found.append(start[start + more < stop] + more)
         return np.unique(np.concatenate(found))
 
+    def among(self, numbers: Words) -> Places:
+        """Places of the persons whose prefixes are in its part."""
+        if self.part.share > LAST_PREFIX:
+            return np.arange(len(numbers))
+        return np.flatnonzero((numbers >= np.uint64(self.part.first)) & (numbers <= np.uint64(self.part.last)))
+
+
+class _Look(NamedTuple):
+    """A run as a read of few persons looks into it: numpy costs more than it saves for one number."""
+
+    first: int
+    last: int
+    words: memoryview
+    size: int
+    fences: memoryview
+    first_block: int
+    """The number of its first block."""
+
+    @classmethod
+    def into(cls, run: Run) -> _Look:
+        words, fences = run.words.data, run.fences.data
+        return cls(run.part.first, run.part.last, words, len(words), fences, run.number << _RUN_SHIFT)
+
+    def blocks_of(self, prefix: int) -> range:
+        """Numbers of the blocks that may hold a person."""
+        start = stop = bisect_left(self.fences, prefix)
+        while stop < len(self.fences) and self.fences[stop] == prefix:
+            stop += 1
+        return range(self.first_block + max(0, start - 1), self.first_block + stop)
+
 
 class Runs:
     """The runs of a store, as one process knows them. Callers bring a session inside a transaction."""
@@ -249,6 +333,7 @@ class Runs:
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._known: dict[int, Run] = {}
+        self._looks: list[_Look] = []
         self._made: dict[int, Run] = {}
         """Runs of this process whose commit was not seen yet; it may have been rolled back."""
         self._generation = -1
@@ -259,58 +344,78 @@ class Runs:
             self._generation = -1
 
     @property
-    def count(self) -> int:
-        """How many runs were last seen alive."""
-        return len(self._known)
+    def depth(self) -> int:
+        """In how many runs a person was to be looked for, when they were last seen."""
+        return sum(run.part.share for run in self._known.values()) >> 64
 
     # Reading
 
     def live(self, session: Session) -> list[Run]:
         """The runs that make the store, in this transaction; before it adds or removes any."""
+        return self._now(session)[0]
+
+    def _now(self, session: Session) -> tuple[list[Run], list[_Look]]:
         generation, versions = only(session.rows("SELECT run_generation, record_versions FROM head"))
         with self._guard:
             if generation != self._generation:
-                held = session.rows("SELECT id, checksum, rows FROM run WHERE state = ?", (LIVE,))
-                if sum(row[2] for row in held) != versions:
+                known = self._seen_all(session)
+                if sum(run.part.rows for run in known) != versions:
                     raise StoreUnavailable(
                         "Il manque une série d'enregistrements au magasin : restaurez une sauvegarde."
                     )
-                # The number of a run whose commit was rolled back serves again: the checksum tells them apart.
-                self._known = {
-                    number: run if run is not None and run.checksum == checksum else _loaded(session, number)
-                    for number, checksum, _ in held
-                    for run in (self._known.get(number, self._made.get(number)),)
-                }
+                self._known = {run.number: run for run in known}
+                self._looks = [_Look.into(run) for run in known]
                 newest = max(self._known, default=0)
                 self._made = {number: run for number, run in self._made.items() if number > newest}
                 self._generation = generation
-            return list(self._known.values())
+            return list(self._known.values()), self._looks
+
+    def _seen_all(self, session: Session) -> list[Run]:
+        try:
+            return [self._seen(session, *row) for row in session.rows(_LIVE_RUNS, (LIVE,))]
+        except (TypeError, ValueError, struct.error) as error:
+            raise StoreUnavailable("La liste des séries du magasin est abîmée : restaurez une sauvegarde.") from error
+
+    def _seen(self, session: Session, number: int, checksum: int, rows: int, part: bytes | None) -> Run:
+        run = self._known.get(number, self._made.get(number))
+        # The number of a run whose commit was rolled back serves again: the checksum tells them apart.
+        if run is None or run.checksum != checksum:
+            run = _loaded(session, number)
+        counting = Part(level_of(rows), rows) if part is None else Part.kept(part, number, checksum)
+        return run if run.part == counting else replace(run, part=counting)
 
     def of_persons(self, session: Session, persons: Sequence[bytes], horizon: int) -> list[Row]:
         """(person, source, record_id, version, known_at_us, content) of every version known by `horizon`."""
         if not persons:
             return []
-        runs = self.live(session)
         if len(persons) <= _FEW_PERSONS:
-            # One household: numpy costs more than it saves.
-            return [
-                row
-                for person in persons
-                for place, mask in (_probe_one(person),)
-                for run in runs
-                if int(run.words[place * len(run.words) >> 32]) & mask == mask
-                for row in _of_one(session, run, person, horizon)
-            ]
+            return self._of_few(session, persons, horizon)
         found = []
         wanted = np.array(sorted(persons), "V16")
         numbers = wanted.view(">u8")[::2].astype(np.uint64)
         probe = Probe.of(person_hashes(numbers))
-        for run in runs:
-            held = numbers[perhaps(run.words, probe)]
+        for run in self.live(session):
+            places = run.among(numbers)
+            held = numbers[places[perhaps(run.words, probe.at(places))]]
             if len(held):
                 found.append(_of(fetched(session, run, run.blocks_of_each(held)), held))
         exact = set(persons)
         return [row for row in joined(found).tolist() if row[0] in exact and row[4] <= horizon]
+
+    def _of_few(self, session: Session, persons: Sequence[bytes], horizon: int) -> list[Row]:
+        """The same for one household."""
+        found: list[Row] = []
+        _, looks = self._now(session)
+        for person in persons:
+            prefix = prefix_of(person)
+            place, mask = _probe_one(prefix)
+            for look in looks:
+                first, last, words, size, *_ = look
+                if first <= prefix <= last and words[place * size >> 32] & mask == mask:
+                    for number in look.blocks_of(prefix):
+                        # One after the other, in memory just used: all at once took longer.
+                        found += _of_one(_rows_of_one(session, number), person, horizon)
+        return found
 
     def held(self, session: Session, rows: RunRows) -> list[tuple[int, int, bool]]:
         """Versions already kept of the rows' records: (place of the row, version kept, whether it is the very same)."""
@@ -320,7 +425,8 @@ class Runs:
         probe, persons = Probe.of(record_hashes(rows)), prefixes(rows)
         by_person = Probe.of(person_hashes(persons))
         for run in self.live(session):
-            places = np.flatnonzero(perhaps(run.words, probe))
+            places = run.among(persons)
+            places = places[perhaps(run.words, probe if len(places) == len(rows) else probe.at(places))]
             # Most runs do not hold the person either: asked of the few that are left, it spares most reads in vain.
             places = places[perhaps(run.words, by_person.at(places))]
             if len(places):
@@ -342,9 +448,14 @@ class Runs:
         self.finish(session, number, len(rows), prefixes(rows[::BLOCK_ROWS]), words)
         session.run("UPDATE head SET record_versions = record_versions + ?", (len(rows),))
 
-    def finish(self, session: Session, number: int, rows: int, fences: Words, words: Words) -> None:
-        """Make a run live, all its blocks being written."""
-        run = Run(number, rows, fences, words, _checksum(rows, fences.data, words.data))
+    def finish(
+        self, session: Session, number: int, rows: int, fences: Words, words: Words, part: Part | None = None
+    ) -> Run:
+        """Make a run live, all its blocks being written; without a `part`, of any person."""
+        checksum = _checksum(rows, fences.data, words.data)
+        run = Run(number, fences, words, checksum, part or Part(level_of(rows), rows))
+        if part is not None:
+            keep_part(session, run)
         session.run(
             "UPDATE run SET state = ?, rows = ?, fences = ?, filter = ?, checksum = ? WHERE id = ?",
             (LIVE, rows, fences.data, words.data, run.checksum, number),
@@ -352,18 +463,19 @@ class Runs:
         session.run("UPDATE head SET run_generation = run_generation + 1")
         with self._guard:
             self._made[number] = run
+        return run
 
     def check(self, session: Session) -> list[str]:
         """What is wrong with the runs, in French: checksums, order, counts."""
         found = []
         for run in self.live(session):
             try:
-                rows = fetched(session, run, range(len(run.fences)))
+                rows = rows_of(session, run)
             except StoreUnavailable as error:
                 found.append(error.message_fr)
                 continue
             keys = sort_keys(rows)
-            if len(rows) != run.rows or bool((keys[1:] <= keys[:-1]).any()):
+            if len(rows) != run.part.rows or bool((keys[1:] <= keys[:-1]).any()):
                 found.append(f"La série {run.number} n'a pas ses enregistrements, ou pas dans l'ordre.")
         return found
 
@@ -377,6 +489,7 @@ def _weights() -> Words:
 
 
 _WEIGHTS = _weights()
+_PLACE_WEIGHT = int(_WEIGHTS[-1])
 
 
 def _sums(words: Words, ids: Words) -> Words:
@@ -421,6 +534,19 @@ def fetched(session: Session, run: Run, places: range | Places) -> RunRows:
     return joined(parts)
 
 
+def rows_of(session: Session, run: Run) -> RunRows:
+    """The rows of a run that count, checked."""
+    first, last = run.part.first, run.part.last
+    rows = fetched(session, run, run.blocks_of(first, last))
+    return between(rows, first, last)
+
+
+def between(rows: RunRows, first: int, last: int) -> RunRows:
+    """Those of sorted rows whose prefixes lie from `first` to `last`."""
+    numbers = prefixes(rows)
+    return rows[numbers.searchsorted(np.uint64(first), "left") : numbers.searchsorted(np.uint64(last), "right")]
+
+
 def _rows_in(data: bytes | None, ids: Words, number: int) -> RunRows:
     if data is None or len(data) != len(ids) * _BLOCK.itemsize:
         raise _damaged(number)
@@ -450,8 +576,27 @@ def remove_blocks(session: Session, number: int, count: int) -> int:
         removed = session.run("DELETE FROM run_block WHERE id >= ? AND id < ?", (first, min(end, first + count)))
         if removed == count:
             return removed
+    session.run("DELETE FROM run_part WHERE id = ?", (number,))
     session.run("DELETE FROM run WHERE id = ?", (number,))
     return 0 if first is None else removed
+
+
+def remove_below(session: Session, run: Run, place: int, count: int) -> int:
+    """Remove the blocks of a run from a place on, at most `count`, that lie below its part; how many places that is."""
+    stop = min(place + count, run.blocks_of(run.part.first, run.part.first).start)
+    if stop <= place:
+        return 0
+    start = run.number << _RUN_SHIFT
+    session.run("DELETE FROM run_block WHERE id >= ? AND id < ?", (start + place, start + stop))
+    return stop - place
+
+
+def keep_part(session: Session, run: Run) -> None:
+    """Write what counts of a run."""
+    session.run(
+        "INSERT INTO run_part VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET part = excluded.part",
+        (run.number, run.part.packed(run.number, run.checksum)),
+    )
 
 
 def _loaded(session: Session, number: int) -> Run:
@@ -460,7 +605,8 @@ def _loaded(session: Session, number: int) -> Run:
     )[0]
     if _checksum(rows, fences, words) != checksum:
         raise _damaged(number)
-    return Run(number, rows, np.frombuffer(fences, np.uint64), np.frombuffer(words, np.uint64), checksum)
+    part = Part(level_of(rows), rows)
+    return Run(number, np.frombuffer(fences, np.uint64), np.frombuffer(words, np.uint64), checksum, part)
 
 
 def _checksum(rows: int, fences: bytes | memoryview, words: bytes | memoryview) -> int:
@@ -474,42 +620,37 @@ def _damaged(number: int) -> StoreUnavailable:
 # Rows of persons and of records
 
 
-def _of_one(session: Session, run: Run, person: bytes, horizon: int) -> list[Row]:
-    """The versions of one person in a run."""
-    prefix = prefix_of(person)
+def _rows_of_one(session: Session, number: int) -> bytes:
+    """The bytes of the rows of one block, checked: `fetched` without its arrays."""
+    held = session.rows(_ONE_BLOCK, (number,))
+    if not held or len(held[0][0]) != _BLOCK.itemsize:
+        raise _damaged(number >> _RUN_SHIFT)
+    data: bytes = held[0][0]
+    words = np.frombuffer(data, np.uint64)
+    if (int(words[:-1] @ _WEIGHTS[:-1]) + number * _PLACE_WEIGHT - int(words[-1])) & _ALL_BITS:
+        raise _damaged(number >> _RUN_SHIFT)
+    return data[: _ROW_BYTES * int.from_bytes(data[BLOCK_ROWS * _ROW_BYTES : BLOCK_ROWS * _ROW_BYTES + 4], "little")]
+
+
+def _of_one(data: bytes, person: bytes, horizon: int) -> list[Row]:
+    """The versions of one person in the rows of a block."""
     found = []
-    for place in run.blocks_of(prefix, prefix):
-        number = (run.number << _RUN_SHIFT) + place
-        held = session.rows(_ONE_BLOCK, (number,))
-        data = _rows_of_one(held[0][0] if held else None, number, run.number)
-        start = data.find(person)
-        while start >= 0 and start % _ROW_BYTES:
-            start = data.find(person, start + 1)  # the same bytes inside a row: not a person
-        while start >= 0 and data.startswith(person, start):
-            source, record_id, version = _KEY.unpack_from(data, start + len(person))
-            (known_at,) = _INSTANT.unpack_from(data, start + _KEY_BYTES)
-            if known_at <= horizon:
-                content = data[start + _ROW_BYTES - CONTENT_BYTES : start + _ROW_BYTES]
-                found.append((person, source, record_id, version, known_at, content))
-            start += _ROW_BYTES
+    start = data.find(person)
+    while start >= 0 and start % _ROW_BYTES:
+        start = data.find(person, start + 1)  # the same bytes inside a row: not a person
+    while start >= 0 and data.startswith(person, start):
+        source, record_id, version = _KEY.unpack_from(data, start + len(person))
+        (known_at,) = _INSTANT.unpack_from(data, start + _KEY_BYTES)
+        if known_at <= horizon:
+            content = data[start + _ROW_BYTES - CONTENT_BYTES : start + _ROW_BYTES]
+            found.append((person, source, record_id, version, known_at, content))
+        start += _ROW_BYTES
     return found
 
 
-def _rows_of_one(data: bytes | None, number: int, run: int) -> bytes:
-    """The bytes of the rows of one block, checked: `_rows_in` without its arrays."""
-    if data is None or len(data) != _BLOCK.itemsize:
-        raise _damaged(run)
-    words = np.frombuffer(data, np.uint64)
-    place = number * int(_WEIGHTS[-1])
-    if (int(words[:-1] @ _WEIGHTS[:-1]) + place - int(words[-1])) & _ALL_BITS:
-        raise _damaged(run)
-    count = int.from_bytes(data[BLOCK_ROWS * _ROW_BYTES : BLOCK_ROWS * _ROW_BYTES + 4], "little")
-    return data[: count * _ROW_BYTES]
-
-
-def _probe_one(person: bytes) -> tuple[int, int]:
+def _probe_one(prefix: int) -> tuple[int, int]:
     """`Probe` for one person."""
-    x = prefix_of(person)
+    x = prefix
     x ^= x >> 33
     x = x * 0xFF51AFD7ED558CCD & _ALL_BITS
     x ^= x >> 29

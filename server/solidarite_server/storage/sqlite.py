@@ -25,9 +25,9 @@ from solidarite_server.ports import Batch, BatchOutcome, Clock, Volume
 from solidarite_server.record_columns import RECORD_DTYPE, contents_of
 from solidarite_server.services.keyring import KeyFileError, Keyring
 from solidarite_server.storage import rewriting
-from solidarite_server.storage.merging import FAN_IN, Merging, purge
+from solidarite_server.storage.merging import Merging, purge
 from solidarite_server.storage.migrate import migrate
-from solidarite_server.storage.runs import CONTENT_BYTES, RUN_ROW, RunRows, Runs
+from solidarite_server.storage.runs import CONTENT_BYTES, FAN_IN, RUN_ROW, RunRows, Runs
 from solidarite_server.storage.sql import Commit, Row, Session, SqlStore, only
 from solidarite_server.storage.turns import Turns
 from solidarite_server.storage.versions import classified, outcomes
@@ -46,6 +46,8 @@ _LOG_LIMIT_BYTES = 64 << 20
 _CROWDED_RUNS = 6 * FAN_IN
 _CROWDED_SECONDS = 1.0
 _RETRY_SECONDS = 1.0
+_WIPED_PAGES = 50_000
+"""At once: a value has at most a billion bytes."""
 
 
 class _SqliteSession:
@@ -162,9 +164,9 @@ class SqliteStore(SqlStore):
                 self._thread = threading.Thread(target=self._tidy_beside, name="store-tidy", daemon=True)
                 self._thread.start()
             self._work.notify_all()
-            if self._tidying and self._runs.count > _CROWDED_RUNS:
+            if self._tidying and self._runs.depth > _CROWDED_RUNS:
                 # Merging is behind: reads would slow down. Whoever sends waits a little.
-                self._work.wait_for(lambda: self._runs.count <= _CROWDED_RUNS or self._stopping, _CROWDED_SECONDS)
+                self._work.wait_for(lambda: self._runs.depth <= _CROWDED_RUNS or self._stopping, _CROWDED_SECONDS)
         return found
 
     def tidy(self) -> None:
@@ -208,15 +210,14 @@ class SqliteStore(SqlStore):
         if due is None:
             with self._write_lock, self._begun(session):
                 return purge(session) > 0
-        size, sources = due
+        level, sources = due
         if sources:
             with self._write_lock, self._begun(session):
-                self._merging.begin(session, size, sources)
+                self._merging.begin(session, level, sources)
         with _reading_transaction(session):
-            piece = self._merging.prepare(session, size)
+            piece = self._merging.prepare(session, level)
         with self._write_lock, self._begun(session):
             self._logged_rows += self._merging.write(session, piece)
-            purge(session)  # as much goes as comes: otherwise the file would grow for nothing
         return True
 
     def _tidies(self, session: _SqliteSession) -> bool:
@@ -242,6 +243,9 @@ class SqliteStore(SqlStore):
         # Its commits become durable with the next one that is acknowledged, which comes later in the log.
         session.run("PRAGMA synchronous = NORMAL")
         session.run("PRAGMA busy_timeout = 500")
+        # Pages freed are soon written again, with other rows: to overwrite them meanwhile would be to write all that is
+        # merged once more. Whoever is erased is overwritten there too (`_wipe`).
+        session.run("PRAGMA secure_delete = OFF")
         return session
 
     def _add(self, commit: Commit, batches: Sequence[Batch], sources: dict[str, int]) -> list[BatchOutcome]:
@@ -270,8 +274,16 @@ class SqliteStore(SqlStore):
         return f"instr({column}, ?) > 0"
 
     def _wipe(self) -> None:
-        # The log still holds what was removed, until it is written back.
+        # Free pages still hold what merges left in them: they are taken for a value of zeros. Then the log, which holds
+        # what was removed until it is written back.
         with self._write_lock:
+            with self._begun(self._writer) as session:
+                (free,) = only(session.rows("PRAGMA freelist_count"))
+                session.run("CREATE TABLE zeros (data BLOB)")
+                for start in range(0, free, _WIPED_PAGES):
+                    pages = min(free - start, _WIPED_PAGES)
+                    session.run("INSERT INTO zeros VALUES (zeroblob(?))", (pages * _PAGE_BYTES,))
+                session.run("DROP TABLE zeros")
             self._writer.rows("PRAGMA wal_checkpoint(TRUNCATE)")
 
     # Connections

@@ -24,7 +24,8 @@ from solidarite_server.services.personal import (
     export_person,
     months_before,
 )
-from solidarite_server.storage import SqliteStore, open_store
+from solidarite_server.storage import SqliteStore, merging, open_store
+from solidarite_server.storage.runs import BLOCK_ROWS, FAN_IN
 
 from tests.integration.stores.records import JULY, PERSON, HandClock, batch, record
 
@@ -210,6 +211,37 @@ def test_nothing_of_an_erased_person_is_left_in_the_file(tmp_path: Path, clock: 
     assert not held()
     store.close()
     assert not held()
+
+
+def test_nothing_of_an_erased_person_is_left_where_merges_had_put_it(
+    tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+):
+    """Neither in pages that merges freed, nor in runs that a merge by ranges has half taken over."""
+    monkeypatch.setattr(merging, "_SLICE_ROWS", 16 * BLOCK_ROWS)
+    monkeypatch.setattr(merging, "_RANGE_ROWS", 16 * BLOCK_ROWS)
+    keys = Keyring(b"k" * 32, {1: b"w" * 32})
+    store = SqliteStore(tmp_path / "a.db", clock=clock, keys=keys)
+    store.tidies_beside = False  # type: ignore[misc]
+    people = [bytes([n]) * 16 for n in range(1, 251)]
+    store.tidy = lambda: None  # type: ignore[method-assign]
+    for k in range(FAN_IN):
+        store.append([batch(*[record(k, name=f"{k}", person=person) for person in people])])
+    while not store._writer.rows("SELECT 1 FROM run_part"):
+        assert store._tidied_some()
+    erased = sorted(people, key=lambda person: keys.wrapped(person, 1))
+    for person in (erased[0], erased[50], erased[249]):
+        assert erase_person(store, person, LINE).records == FAN_IN
+        data = b"".join(path.read_bytes() for path in tmp_path.glob("a.db*"))
+        assert keys.wrapped(person, 1) not in data
+        assert keys.wrapped(erased[1], 1) in data
+    assert store.check() == []
+    SqliteStore.tidy(store)
+    SqliteStore.tidy(store)  # the merge begun had to be begun again
+    assert store.check() == []
+    assert len(store.records_of(people)) == 247 * FAN_IN
+    data = b"".join(path.read_bytes() for path in tmp_path.glob("a.db*"))
+    assert keys.wrapped(erased[50], 1) not in data
+    store.close()
 
 
 def test_a_merge_begun_before_a_renewal_begins_again(tmp_path: Path, clock: HandClock):
