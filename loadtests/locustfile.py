@@ -17,6 +17,7 @@ from typing import Any
 
 import gevent
 import locust.runners
+from flask import jsonify, request
 from locust import LoadTestShape, events, runners
 
 from loadtests.measures import Measures
@@ -132,6 +133,30 @@ def stop(environment: Any, **_: Any) -> None:
             **_measured(environment).to_plain(),
         }
         Path(file).write_text(json.dumps(content), encoding="utf-8")
+    # The web page may start another run: until then there is none.
+    environment.session = None
+
+
+@events.init.add_listener
+def check_what_the_page_asks(environment: Any, **_: Any) -> None:
+    """Refuse on the page, in words, what cannot be run: Locust would begin and stop at once."""
+    if environment.web_ui is None:
+        return
+
+    @environment.web_ui.app.before_request
+    def refuse() -> Any:
+        if request.path != "/swarm":
+            return None
+        try:
+            if "host" in request.form:
+                address_of(request.form["host"])
+            for name in ("scale", "speed_up", "seconds", "connections"):
+                text = request.form.get(name, "1")
+                if not text.replace(".", "", 1).isdecimal() or not float(text):
+                    raise ValueError(f"{name}: a number above 0 is expected")
+        except ValueError as error:
+            return jsonify({"success": False, "message": str(error), "host": environment.host})
+        return None
 
 
 def _measured(environment: Any) -> Measures:

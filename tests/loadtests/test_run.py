@@ -3,15 +3,21 @@
 import asyncio
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
+import urllib.parse
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
+
+from loadtests.served import free_port
 
 ROOT = Path(__file__).parents[2]
 TINY = ["--scale", "0.001", "--speed-up", "300", "--duration", "4s", "--foyers", "500", "--ceiling-seconds", "0.5"]
@@ -104,6 +110,50 @@ def test_a_slow_server_is_caught_by_the_service_levels(tmp_path, monkeypatch):
     assert "Prefill of a declaration; Submission of a declaration" in done.stderr
     calls = {row["call"]: row for row in summary_in(tmp_path / "reports")["calls"]}
     assert calls["PrefillDeclaration"]["p50"] >= 300
+
+
+def test_the_page_of_locust_runs_again_and_refuses_what_cannot_be_run(tmp_path):
+    port, file = free_port(), str(ROOT / "loadtests" / "locustfile.py")
+    listen = ["--web-host", "127.0.0.1", "--web-port", str(port)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "locust", "-f", file, *listen], cwd=ROOT, stderr=subprocess.PIPE
+    ) as web:
+        try:
+            # Nobody answers there: calls fail at once, which is all that is needed to see runs begin and end.
+            page = f"http://127.0.0.1:{port}"
+            wait_until(lambda: answers(port))
+            form = {"host": "127.0.0.1:1", "shape": "ordinary-day", "scale": "0.5", "seconds": "2"}
+            for wrong in ({"scale": "much"}, {"seconds": "0"}, {"host": "nowhere"}):
+                assert not asked(page, form | wrong)["success"]
+            for _ in range(2):
+                assert asked(page, form)["success"]
+                wait_until(lambda: told(page)["state"] == "running")
+                wait_until(lambda: told(page)["state"] == "stopped")
+                assert told(page)["fail_ratio"] == 1
+        finally:
+            web.terminate()
+
+
+def answers(port):
+    with socket.socket() as attempt:
+        return attempt.connect_ex(("127.0.0.1", port)) == 0
+
+
+def asked(page, form):
+    with urllib.request.urlopen(f"{page}/swarm", urllib.parse.urlencode(form).encode(), timeout=10) as answer:
+        return json.load(answer)
+
+
+def told(page):
+    with urllib.request.urlopen(f"{page}/stats/requests", timeout=10) as answer:
+        return json.load(answer)
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)  # a real process is being waited for
 
 
 def descendants(process: subprocess.Popen) -> list[psutil.Process]:
