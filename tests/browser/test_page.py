@@ -183,6 +183,9 @@ def test_the_whole_flow_with_a_refused_amendment_and_a_late_correction(visit: Vi
     page.locator("#calcul-2 .steps summary").first.click()
     expect(page.locator("#calcul-2 .article").first).to_contain_text("CSS L842-3, D843-1")
     expect(page.locator("#calcul-2 .parameters").first).to_contain_text("638,28 € par mois")
+    expect(page.locator("#calcul-2 .parameters").first).to_contain_text(
+        "Montant forfaitaire de la prime d'activité pour une personne seule ppa.montant_forfaitaire"
+    )
     expect(page.locator("#historique li").first).to_contain_text("Déclaration validée")
     expect(page.locator("#historique")).to_contain_text("1\u202f265,83\xa0€ → 1\u202f200,50\xa0€")
     assert violations(page, axe) == []

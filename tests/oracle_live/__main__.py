@@ -4,7 +4,8 @@
 
 The environment (OpenFisca and nothing of ours) is made the first time below --environment, from the package index.
 Under `LegislationOptions.openfisca()` the rights and the amounts on the way to them must agree within 0.01 €. Prints
-each household that differs, as a case that `solidarite compute` reads; ends with 1 when there are any.
+each household that differs, as a case that `solidarite compute` reads, and whether it agrees once the two ways of
+OpenFisca that no option reproduces are computed beside (`why.py`); ends with 1 when one does not.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from solidarite_server.engine import explain
+from solidarite_server.engine import Explanation, explain
 from solidarite_server.engine.oracle_cases import case_from
 from solidarite_server.legislation import LegislationOptions
 
 from tests.oracle_live import draw
 from tests.oracle_live.server import calculate, environment, serving
 from tests.oracle_live.situation import answer, situation
+from tests.oracle_live.why import recomputed
 from tests.rules.intermediates import intermediates_apart
 from tests.rules.test_oracle import apart
 
@@ -33,6 +35,10 @@ DEFAULT_ENVIRONMENT = Path.home() / ".cache" / "solidarite-oracle"
 def differences(case: dict[str, Any], expected: dict[str, Any]) -> list[str]:
     """What differs between our answer and the oracle's, in words."""
     due = explain(*case_from(case), options=LegislationOptions.openfisca())
+    return _apart(due, expected)
+
+
+def _apart(due: Explanation, expected: dict[str, Any]) -> list[str]:
     right = due.entitlement
     found = [
         f"{name}: {ours / 100:.2f} instead of {expected[name]:.4f}"
@@ -54,7 +60,7 @@ def main() -> int:
     asked = parser.parse_args()
     given = [draw.case(asked.seed * 1_000_000 + rank) for rank in range(asked.count)]
     tally: Counter[str] = Counter()
-    differing = 0
+    differing = unexplained = 0
     started = time.monotonic()
     with serving(environment(asked.environment)) as address:
         for start in range(0, len(given), BATCH):
@@ -65,11 +71,17 @@ def main() -> int:
                 tally["rsa > 0"] += expected["rsa"] > 0
                 tally["ppa > 0"] += expected["ppa"] > 0
                 if found := differences(case, expected):
+                    again = recomputed(*case_from(case))
+                    left = _apart(again.explanation, expected)
+                    tally[" + ".join(again.causes) if not left else "unexplained"] += 1
                     differing += 1
-                    print(json.dumps({"differences": found, "case": case}, ensure_ascii=False), flush=True)
+                    unexplained += bool(left)
+                    told = {"differences": found, "causes": again.causes, "left": left, "case": case}
+                    print(json.dumps(told, ensure_ascii=False), flush=True)
     took = time.monotonic() - started
-    print(f"{len(given)} households, {dict(tally)}: {differing} differ ({took:.0f} s, seed {asked.seed}).")
-    return 1 if differing else 0
+    print(f"{len(given)} households, {dict(tally)}: {differing} differ, {unexplained} unexplained.")
+    print(f"{took:.0f} s, seed {asked.seed}.")
+    return 1 if unexplained else 0
 
 
 if __name__ == "__main__":

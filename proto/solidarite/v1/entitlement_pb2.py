@@ -28,7 +28,7 @@ from solidarite.v1 import common_pb2 as solidarite_dot_v1_dot_common__pb2
 from solidarite.v1 import foyer_pb2 as solidarite_dot_v1_dot_foyer__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fsolidarite/v1/entitlement.proto\x12\rsolidarite.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1asolidarite/v1/common.proto\x1a\x19solidarite/v1/foyer.proto\"\xb5\x01\n\x12\x43\x61lculationOptions\x12\x34\n\x0eparameter_date\x18\x01 \x01(\x0e\x32\x1c.solidarite.v1.ParameterDate\x12;\n\x05named\x18\x02 \x03(\x0b\x32,.solidarite.v1.CalculationOptions.NamedEntry\x1a,\n\nNamedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x8c\x01\n\rRessourceMois\x12\x10\n\x08personne\x18\x01 \x01(\t\x12\"\n\x04mois\x18\x02 \x01(\x0b\x32\x14.solidarite.v1.Month\x12.\n\x06nature\x18\x03 \x01(\x0e\x32\x1e.solidarite.v1.NatureRessource\x12\x15\n\rmontant_cents\x18\x04 \x01(\x12\"o\n\x0e\x44\x61tedParameter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\"\n\x05since\x18\x04 \x01(\x0b\x32\x13.solidarite.v1.Date\x12\x0e\n\x06source\x18\x05 \x01(\t\"\xcf\x01\n\x0f\x45xplanationStep\x12\r\n\x05label\x18\x01 \x01(\t\x12\x14\n\x0c\x61mount_cents\x18\x02 \x01(\t\x12\x0f\n\x07\x61rticle\x18\x03 \x01(\t\x12\x31\n\nparameters\x18\x04 \x03(\x0b\x32\x1d.solidarite.v1.DatedParameter\x12\"\n\x04mois\x18\x05 \x01(\x0b\x32\x14.solidarite.v1.Month\x12\x10\n\x08personne\x18\x06 \x01(\t\x12\r\n\x05\x64\x65pth\x18\x07 \x01(\r\x12\x0e\n\x06\x63ounts\x18\x08 \x01(\x08\"\xe1\x01\n\x12\x42\x65nefitEntitlement\x12\'\n\x07\x62\x65nefit\x18\x01 \x01(\x0e\x32\x16.solidarite.v1.Benefit\x12\x15\n\rmontant_cents\x18\x02 \x01(\x12\x12\x1e\n\x16montant_net_crds_cents\x18\x03 \x01(\x12\x12\x1b\n\x13montant_verse_cents\x18\x04 \x01(\x12\x12\x10\n\x08\x65ligible\x18\x05 \x01(\x08\x12\r\n\x05motif\x18\x06 \x01(\t\x12-\n\x05steps\x18\x07 \x03(\x0b\x32\x1e.solidarite.v1.ExplanationStep\"s\n\x12MonthlyEntitlement\x12(\n\nmois_droit\x18\x01 \x01(\x0b\x32\x14.solidarite.v1.Month\x12\x33\n\x08\x62\x65nefits\x18\x02 \x03(\x0b\x32!.solidarite.v1.BenefitEntitlement\"\xe8\x01\n\x1a\x43omputeEntitlementsRequest\x12#\n\x05\x66oyer\x18\x01 \x01(\x0b\x32\x14.solidarite.v1.Foyer\x12\x30\n\nressources\x18\x02 \x03(\x0b\x32\x1c.solidarite.v1.RessourceMois\x12.\n\x10mois_declaration\x18\x03 \x01(\x0b\x32\x14.solidarite.v1.Month\x12\x0f\n\x07\x65xplain\x18\x04 \x01(\x08\x12\x32\n\x07options\x18\x05 \x01(\x0b\x32!.solidarite.v1.CalculationOptions\"\x9b\x01\n\x1b\x43omputeEntitlementsResponse\x12\x31\n\x06months\x18\x01 \x03(\x0b\x32!.solidarite.v1.MonthlyEntitlement\x12\x1b\n\x13legislation_version\x18\x02 \x01(\t\x12,\n\x0emois_reference\x18\x03 \x03(\x0b\x32\x14.solidarite.v1.Month\"p\n\x19StreamEntitlementsRequest\x12\x16\n\x0e\x62\x61tch_sequence\x18\x01 \x01(\x04\x12;\n\x08requests\x18\x02 \x03(\x0b\x32).solidarite.v1.ComputeEntitlementsRequest\"\xa1\x01\n\x1aStreamEntitlementsResponse\x12\x16\n\x0e\x62\x61tch_sequence\x18\x01 \x01(\x04\x12\x11\n\trsa_cents\x18\x02 \x03(\x12\x12\x1c\n\x14prime_activite_cents\x18\x03 \x03(\x12\x12\'\n\x1fprime_activite_nette_crds_cents\x18\x04 \x03(\x12\x12\x11\n\terrors_fr\x18\x05 \x03(\t\"\xa3\x01\n\x16GetEntitlementsRequest\x12\x1a\n\x12numero_allocataire\x18\x01 \x01(\t\x12.\n\x10mois_declaration\x18\x02 \x01(\x0b\x32\x14.solidarite.v1.Month\x12\x0f\n\x07\x65xplain\x18\x03 \x01(\x08\x12,\n\x08known_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa6\x02\n\x17GetEntitlementsResponse\x12\x1a\n\x12numero_allocataire\x18\x01 \x01(\t\x12.\n\x10mois_declaration\x18\x02 \x01(\x0b\x32\x14.solidarite.v1.Month\x12,\n\x0emois_reference\x18\x03 \x03(\x0b\x32\x14.solidarite.v1.Month\x12\x31\n\x06months\x18\x04 \x03(\x0b\x32!.solidarite.v1.MonthlyEntitlement\x12\x10\n\x08\x65stimate\x18\x05 \x01(\x08\x12\x1b\n\x13legislation_version\x18\x06 \x01(\t\x12/\n\x0b\x63omputed_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x86\x01\n\rParameterDate\x12\x1e\n\x1aPARAMETER_DATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19PARAMETER_DATE_AS_WRITTEN\x10\x01\x12\x18\n\x14PARAMETER_DATE_DROIT\x10\x02\x12\x1c\n\x18PARAMETER_DATE_REFERENCE\x10\x03\x32\xe1\x03\n\x12\x45ntitlementService\x12\x91\x01\n\x13\x43omputeEntitlements\x12).solidarite.v1.ComputeEntitlementsRequest\x1a*.solidarite.v1.ComputeEntitlementsResponse\"#\x82\xd3\xe4\x93\x02\x1d\"\x18/v1/entitlements:compute:\x01*\x12m\n\x12StreamEntitlements\x12(.solidarite.v1.StreamEntitlementsRequest\x1a).solidarite.v1.StreamEntitlementsResponse(\x01\x30\x01\x12\xc7\x01\n\x0fGetEntitlements\x12%.solidarite.v1.GetEntitlementsRequest\x1a&.solidarite.v1.GetEntitlementsResponse\"e\x82\xd3\xe4\x93\x02_\x12]/v1/foyers/{numero_allocataire}/entitlements/{mois_declaration.year}/{mois_declaration.month}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fsolidarite/v1/entitlement.proto\x12\rsolidarite.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1asolidarite/v1/common.proto\x1a\x19solidarite/v1/foyer.proto\"\xb5\x01\n\x12\x43\x61lculationOptions\x12\x34\n\x0eparameter_date\x18\x01 \x01(\x0e\x32\x1c.solidarite.v1.ParameterDate\x12;\n\x05named\x18\x02 \x03(\x0b\x32,.solidarite.v1.CalculationOptions.NamedEntry\x1a,\n\nNamedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x8c\x01\n\rRessourceMois\x12\x10\n\x08personne\x18\x01 \x01(\t\x12\"\n\x04mois\x18\x02 \x01(\x0b\x32\x14.solidarite.v1.Month\x12.\n\x06nature\x18\x03 \x01(\x0e\x32\x1e.solidarite.v1.NatureRessource\x12\x15\n\rmontant_cents\x18\x04 \x01(\x12\"~\n\x0e\x44\x61tedParameter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x0c\n\x04unit\x18\x03 \x01(\t\x12\"\n\x05since\x18\x04 \x01(\x0b\x32\x13.solidarite.v1.Date\x12\x0e\n\x06source\x18\x05 \x01(\t\x12\r\n\x05label\x18\x06 \x01(\t\"\xcf\x01\n\x0f\x45xplanationStep\x12\r\n\x05label\x18\x01 \x01(\t\x12\x14\n\x0c\x61mount_cents\x18\x02 \x01(\t\x12\x0f\n\x07\x61rticle\x18\x03 \x01(\t\x12\x31\n\nparameters\x18\x04 \x03(\x0b\x32\x1d.solidarite.v1.DatedParameter\x12\"\n\x04mois\x18\x05 \x01(\x0b\x32\x14.solidarite.v1.Month\x12\x10\n\x08personne\x18\x06 \x01(\t\x12\r\n\x05\x64\x65pth\x18\x07 \x01(\r\x12\x0e\n\x06\x63ounts\x18\x08 \x01(\x08\"\xe1\x01\n\x12\x42\x65nefitEntitlement\x12\'\n\x07\x62\x65nefit\x18\x01 \x01(\x0e\x32\x16.solidarite.v1.Benefit\x12\x15\n\rmontant_cents\x18\x02 \x01(\x12\x12\x1e\n\x16montant_net_crds_cents\x18\x03 \x01(\x12\x12\x1b\n\x13montant_verse_cents\x18\x04 \x01(\x12\x12\x10\n\x08\x65ligible\x18\x05 \x01(\x08\x12\r\n\x05motif\x18\x06 \x01(\t\x12-\n\x05steps\x18\x07 \x03(\x0b\x32\x1e.solidarite.v1.ExplanationStep\"s\n\x12MonthlyEntitlement\x12(\n\nmois_droit\x18\x01 \x01(\x0b\x32\x14.solidarite.v1.Month\x12\x33\n\x08\x62\x65nefits\x18\x02 \x03(\x0b\x32!.solidarite.v1.BenefitEntitlement\"\xe8\x01\n\x1a\x43omputeEntitlementsRequest\x12#\n\x05\x66oyer\x18\x01 \x01(\x0b\x32\x14.solidarite.v1.Foyer\x12\x30\n\nressources\x18\x02 \x03(\x0b\x32\x1c.solidarite.v1.RessourceMois\x12.\n\x10mois_declaration\x18\x03 \x01(\x0b\x32\x14.solidarite.v1.Month\x12\x0f\n\x07\x65xplain\x18\x04 \x01(\x08\x12\x32\n\x07options\x18\x05 \x01(\x0b\x32!.solidarite.v1.CalculationOptions\"\x9b\x01\n\x1b\x43omputeEntitlementsResponse\x12\x31\n\x06months\x18\x01 \x03(\x0b\x32!.solidarite.v1.MonthlyEntitlement\x12\x1b\n\x13legislation_version\x18\x02 \x01(\t\x12,\n\x0emois_reference\x18\x03 \x03(\x0b\x32\x14.solidarite.v1.Month\"p\n\x19StreamEntitlementsRequest\x12\x16\n\x0e\x62\x61tch_sequence\x18\x01 \x01(\x04\x12;\n\x08requests\x18\x02 \x03(\x0b\x32).solidarite.v1.ComputeEntitlementsRequest\"\xa1\x01\n\x1aStreamEntitlementsResponse\x12\x16\n\x0e\x62\x61tch_sequence\x18\x01 \x01(\x04\x12\x11\n\trsa_cents\x18\x02 \x03(\x12\x12\x1c\n\x14prime_activite_cents\x18\x03 \x03(\x12\x12\'\n\x1fprime_activite_nette_crds_cents\x18\x04 \x03(\x12\x12\x11\n\terrors_fr\x18\x05 \x03(\t\"\xa3\x01\n\x16GetEntitlementsRequest\x12\x1a\n\x12numero_allocataire\x18\x01 \x01(\t\x12.\n\x10mois_declaration\x18\x02 \x01(\x0b\x32\x14.solidarite.v1.Month\x12\x0f\n\x07\x65xplain\x18\x03 \x01(\x08\x12,\n\x08known_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa6\x02\n\x17GetEntitlementsResponse\x12\x1a\n\x12numero_allocataire\x18\x01 \x01(\t\x12.\n\x10mois_declaration\x18\x02 \x01(\x0b\x32\x14.solidarite.v1.Month\x12,\n\x0emois_reference\x18\x03 \x03(\x0b\x32\x14.solidarite.v1.Month\x12\x31\n\x06months\x18\x04 \x03(\x0b\x32!.solidarite.v1.MonthlyEntitlement\x12\x10\n\x08\x65stimate\x18\x05 \x01(\x08\x12\x1b\n\x13legislation_version\x18\x06 \x01(\t\x12/\n\x0b\x63omputed_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x86\x01\n\rParameterDate\x12\x1e\n\x1aPARAMETER_DATE_UNSPECIFIED\x10\x00\x12\x1d\n\x19PARAMETER_DATE_AS_WRITTEN\x10\x01\x12\x18\n\x14PARAMETER_DATE_DROIT\x10\x02\x12\x1c\n\x18PARAMETER_DATE_REFERENCE\x10\x03\x32\xe1\x03\n\x12\x45ntitlementService\x12\x91\x01\n\x13\x43omputeEntitlements\x12).solidarite.v1.ComputeEntitlementsRequest\x1a*.solidarite.v1.ComputeEntitlementsResponse\"#\x82\xd3\xe4\x93\x02\x1d\"\x18/v1/entitlements:compute:\x01*\x12m\n\x12StreamEntitlements\x12(.solidarite.v1.StreamEntitlementsRequest\x1a).solidarite.v1.StreamEntitlementsResponse(\x01\x30\x01\x12\xc7\x01\n\x0fGetEntitlements\x12%.solidarite.v1.GetEntitlementsRequest\x1a&.solidarite.v1.GetEntitlementsResponse\"e\x82\xd3\xe4\x93\x02_\x12]/v1/foyers/{numero_allocataire}/entitlements/{mois_declaration.year}/{mois_declaration.month}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,8 +41,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENTITLEMENTSERVICE'].methods_by_name['ComputeEntitlements']._serialized_options = b'\202\323\344\223\002\035\"\030/v1/entitlements:compute:\001*'
   _globals['_ENTITLEMENTSERVICE'].methods_by_name['GetEntitlements']._loaded_options = None
   _globals['_ENTITLEMENTSERVICE'].methods_by_name['GetEntitlements']._serialized_options = b'\202\323\344\223\002_\022]/v1/foyers/{numero_allocataire}/entitlements/{mois_declaration.year}/{mois_declaration.month}'
-  _globals['_PARAMETERDATE']._serialized_start=2298
-  _globals['_PARAMETERDATE']._serialized_end=2432
+  _globals['_PARAMETERDATE']._serialized_start=2313
+  _globals['_PARAMETERDATE']._serialized_end=2447
   _globals['_CALCULATIONOPTIONS']._serialized_start=169
   _globals['_CALCULATIONOPTIONS']._serialized_end=350
   _globals['_CALCULATIONOPTIONS_NAMEDENTRY']._serialized_start=306
@@ -50,25 +50,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESSOURCEMOIS']._serialized_start=353
   _globals['_RESSOURCEMOIS']._serialized_end=493
   _globals['_DATEDPARAMETER']._serialized_start=495
-  _globals['_DATEDPARAMETER']._serialized_end=606
-  _globals['_EXPLANATIONSTEP']._serialized_start=609
-  _globals['_EXPLANATIONSTEP']._serialized_end=816
-  _globals['_BENEFITENTITLEMENT']._serialized_start=819
-  _globals['_BENEFITENTITLEMENT']._serialized_end=1044
-  _globals['_MONTHLYENTITLEMENT']._serialized_start=1046
-  _globals['_MONTHLYENTITLEMENT']._serialized_end=1161
-  _globals['_COMPUTEENTITLEMENTSREQUEST']._serialized_start=1164
-  _globals['_COMPUTEENTITLEMENTSREQUEST']._serialized_end=1396
-  _globals['_COMPUTEENTITLEMENTSRESPONSE']._serialized_start=1399
-  _globals['_COMPUTEENTITLEMENTSRESPONSE']._serialized_end=1554
-  _globals['_STREAMENTITLEMENTSREQUEST']._serialized_start=1556
-  _globals['_STREAMENTITLEMENTSREQUEST']._serialized_end=1668
-  _globals['_STREAMENTITLEMENTSRESPONSE']._serialized_start=1671
-  _globals['_STREAMENTITLEMENTSRESPONSE']._serialized_end=1832
-  _globals['_GETENTITLEMENTSREQUEST']._serialized_start=1835
-  _globals['_GETENTITLEMENTSREQUEST']._serialized_end=1998
-  _globals['_GETENTITLEMENTSRESPONSE']._serialized_start=2001
-  _globals['_GETENTITLEMENTSRESPONSE']._serialized_end=2295
-  _globals['_ENTITLEMENTSERVICE']._serialized_start=2435
-  _globals['_ENTITLEMENTSERVICE']._serialized_end=2916
+  _globals['_DATEDPARAMETER']._serialized_end=621
+  _globals['_EXPLANATIONSTEP']._serialized_start=624
+  _globals['_EXPLANATIONSTEP']._serialized_end=831
+  _globals['_BENEFITENTITLEMENT']._serialized_start=834
+  _globals['_BENEFITENTITLEMENT']._serialized_end=1059
+  _globals['_MONTHLYENTITLEMENT']._serialized_start=1061
+  _globals['_MONTHLYENTITLEMENT']._serialized_end=1176
+  _globals['_COMPUTEENTITLEMENTSREQUEST']._serialized_start=1179
+  _globals['_COMPUTEENTITLEMENTSREQUEST']._serialized_end=1411
+  _globals['_COMPUTEENTITLEMENTSRESPONSE']._serialized_start=1414
+  _globals['_COMPUTEENTITLEMENTSRESPONSE']._serialized_end=1569
+  _globals['_STREAMENTITLEMENTSREQUEST']._serialized_start=1571
+  _globals['_STREAMENTITLEMENTSREQUEST']._serialized_end=1683
+  _globals['_STREAMENTITLEMENTSRESPONSE']._serialized_start=1686
+  _globals['_STREAMENTITLEMENTSRESPONSE']._serialized_end=1847
+  _globals['_GETENTITLEMENTSREQUEST']._serialized_start=1850
+  _globals['_GETENTITLEMENTSREQUEST']._serialized_end=2013
+  _globals['_GETENTITLEMENTSRESPONSE']._serialized_start=2016
+  _globals['_GETENTITLEMENTSRESPONSE']._serialized_end=2310
+  _globals['_ENTITLEMENTSERVICE']._serialized_start=2450
+  _globals['_ENTITLEMENTSERVICE']._serialized_end=2931
 # @@protoc_insertion_point(module_scope)

@@ -147,6 +147,7 @@ class DatedParameter(_message.Message):
     UNIT_FIELD_NUMBER: _builtins.int
     SINCE_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """name is its path, for example `rsa.montant_forfaitaire`."""
     value: _builtins.str
@@ -155,6 +156,8 @@ class DatedParameter(_message.Message):
     """unit says what it is counted in, for example "EUR/mois"."""
     source: _builtins.str
     """source is the text that sets it."""
+    label: _builtins.str
+    """label says in French what it is."""
     @_builtins.property
     def since(self) -> _common_pb2.Date:
         """since is its date of effect."""
@@ -167,10 +170,11 @@ class DatedParameter(_message.Message):
         unit: _builtins.str = ...,
         since: _common_pb2.Date | None = ...,
         source: _builtins.str = ...,
+        label: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "since", b"since", "source", b"source", "unit", b"unit", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["label", b"label", "name", b"name", "since", b"since", "source", b"source", "unit", b"unit", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -704,6 +704,39 @@ class Isolement(_message.Message):
 Global___Isolement: _TypeAlias = Isolement  # noqa: Y015
 
 @_typing.final
+class SejourHorsFrance(_message.Message):
+    """SejourHorsFrance is a stay of the allocataire outside France. Beyond three months, from date to date or in a calendar
+    year, only whole calendar months of presence are paid (CASF R262-5). Stays under a contract of L262-34 or L262-35 are
+    not listed.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEPART_FIELD_NUMBER: _builtins.int
+    RETOUR_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def depart(self) -> _common_pb2.Date:
+        """depart is the first day of absence."""
+
+    @_builtins.property
+    def retour(self) -> _common_pb2.Date:
+        """retour is the first day back in France; unset, still away."""
+
+    def __init__(
+        self,
+        *,
+        depart: _common_pb2.Date | None = ...,
+        retour: _common_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["depart", b"depart", "retour", b"retour"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["depart", b"depart", "retour", b"retour"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SejourHorsFrance: _TypeAlias = SejourHorsFrance  # noqa: Y015
+
+@_typing.final
 class Sanction(_message.Message):
     """Sanction suspends a share of the RSA paid for one month."""
 
@@ -750,6 +783,7 @@ class Foyer(_message.Message):
     PREMIER_EXAMEN_REFORME_FIELD_NUMBER: _builtins.int
     OPTION_CHIFFRE_AFFAIRES_FIELD_NUMBER: _builtins.int
     RESSOURCES_CONNUES_FIELD_NUMBER: _builtins.int
+    SEJOURS_HORS_FRANCE_FIELD_NUMBER: _builtins.int
     numero_allocataire: _builtins.str
     """numero_allocataire is the Caf file number, 1 to 32 characters."""
     zone: Global___Zone.ValueType
@@ -790,6 +824,10 @@ class Foyer(_message.Message):
     def ressources_connues(self) -> _containers.RepeatedCompositeFieldContainer[Global___RessourceConnue]:
         """ressources_connues are AAH amounts, known to the Caf, by member and month."""
 
+    @_builtins.property
+    def sejours_hors_france(self) -> _containers.RepeatedCompositeFieldContainer[Global___SejourHorsFrance]:
+        """sejours_hors_france are the stays of the allocataire abroad."""
+
     def __init__(
         self,
         *,
@@ -806,10 +844,11 @@ class Foyer(_message.Message):
         premier_examen_reforme: _builtins.bool = ...,
         option_chiffre_affaires: _builtins.bool = ...,
         ressources_connues: _abc.Iterable[Global___RessourceConnue] | None = ...,
+        sejours_hors_france: _abc.Iterable[Global___SejourHorsFrance] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["premiere_demande", b"premiere_demande"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["departement", b"departement", "isolements", b"isolements", "logements", b"logements", "membres", b"membres", "numero_allocataire", b"numero_allocataire", "option_chiffre_affaires", b"option_chiffre_affaires", "premier_examen_reforme", b"premier_examen_reforme", "premiere_demande", b"premiere_demande", "prestations", b"prestations", "regime", b"regime", "ressources_connues", b"ressources_connues", "sanctions", b"sanctions", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["departement", b"departement", "isolements", b"isolements", "logements", b"logements", "membres", b"membres", "numero_allocataire", b"numero_allocataire", "option_chiffre_affaires", b"option_chiffre_affaires", "premier_examen_reforme", b"premier_examen_reforme", "premiere_demande", b"premiere_demande", "prestations", b"prestations", "regime", b"regime", "ressources_connues", b"ressources_connues", "sanctions", b"sanctions", "sejours_hors_france", b"sejours_hors_france", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

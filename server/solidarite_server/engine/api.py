@@ -78,6 +78,8 @@ class DatedParameter:
     unit: str
     since: date
     source: str
+    label: str
+    """What it is, in French."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,8 +300,10 @@ def _step(
         dated = resolve(
             context.legislation, path, case.mois_droit, reference or case.mois_droit, context.options, rsa=rsa
         )
-        unit = context.legislation.parameter(path).unit
-        parameters.append(DatedParameter(path, dated.text, unit, dated.since, dated.source))
+        parameter = context.legislation.parameter(path)
+        parameters.append(
+            DatedParameter(path, dated.text, parameter.unit, dated.since, dated.source, parameter.description)
+        )
     return ExplanationStep(
         step.label if rsa or not step.ppa_label else step.ppa_label,
         amount,

@@ -152,6 +152,9 @@ def foyer(message: foyer_pb2.Foyer, field: str, pseudonym: Callable[[str], bytes
             )
             for i, entry in enumerate(message.isolements)
         ),
+        sejours_hors_france=tuple(
+            _sejour(entry, f"{field}.sejours_hors_france[{i}]") for i, entry in enumerate(message.sejours_hors_france)
+        ),
         sanctions=tuple(_sanction(entry, f"{field}.sanctions[{i}]") for i, entry in enumerate(message.sanctions)),
         premiere_demande=_optional(message, "premiere_demande", month, field),
         premier_examen_reforme=message.premier_examen_reforme,
@@ -199,6 +202,10 @@ def foyer_to_proto(value: dossier.Foyer) -> foyer_pb2.Foyer:
             )
             for entry in value.isolements
         ],
+        sejours_hors_france=[
+            foyer_pb2.SejourHorsFrance(depart=day_to_proto(entry.depart), retour=_day_or_none(entry.retour))
+            for entry in value.sejours_hors_france
+        ],
         sanctions=[
             foyer_pb2.Sanction(
                 mois=month_to_proto(entry.mois), taux_suspension_pour_cent=entry.taux_suspension_pour_cent
@@ -234,6 +241,13 @@ def _count(value: int, field: str) -> int:
     if not 0 <= value <= MAX_MEMBRES:
         raise InvalidRequest(f"Un nombre de personnes va de 0 à {MAX_MEMBRES}.", field=field)
     return value
+
+
+def _sejour(message: foyer_pb2.SejourHorsFrance, field: str) -> dossier.SejourHorsFrance:
+    depart, retour = day(message.depart, f"{field}.depart"), _optional(message, "retour", day, field)
+    if retour is not None and retour <= depart:
+        raise InvalidRequest("Le retour suit le départ.", field=f"{field}.retour")
+    return dossier.SejourHorsFrance(depart, retour)
 
 
 def _sanction(message: foyer_pb2.Sanction, field: str) -> dossier.Sanction:

@@ -255,6 +255,7 @@ def _step(step: ExplanationStep) -> entitlement_pb2.ExplanationStep:
                 unit=parameter.unit,
                 since=convert.day_to_proto(parameter.since),
                 source=parameter.source,
+                label=parameter.label,
             )
             for parameter in step.parameters
         ],

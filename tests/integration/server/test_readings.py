@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from solidarite.v1 import declaration_pb2, foyer_pb2
-from solidarite_client import NatureRessource, SolidariteClient, accept, rectify, reject
+from solidarite_client import CallError, NatureRessource, SolidariteClient, accept, rectify, reject
 from solidarite_server.domain.month import Month
 from solidarite_server.legislation import LegislationOptions
 from solidarite_server.services.clock import SystemClock
@@ -31,6 +31,7 @@ from tests.integration.server.test_life import (
     owed,
     partner,
     pay,
+    refused,
     rsa,
     submitted,
 )
@@ -182,3 +183,27 @@ def test_an_interruption_opens_the_rsa_and_leaves_the_prime_as_it_was(tmp_path: 
         after = client.revise_declaration(FOYER, M, etag=frozen.etag, **event).declaration  # type: ignore[arg-type]
         assert rsa(after)[2] > rsa(frozen)[2]
         assert ppa(after) == ppa(frozen) == [35_910] * 3  # 0.5985 × 600
+
+
+# Stays abroad (R262-5): M = November, back on 20 December after 110 days.
+
+
+def test_a_stay_abroad_closes_its_months_and_says_why(tmp_path: Path):
+    with reading(tmp_path, "") as client:
+        client.upsert_foyer(dossier(sejours_hors_france=[{"depart": day("2026-09-01"), "retour": day("2026-12-20")}]))
+        kept = client.get_foyer(FOYER).foyer
+        assert kept.sejours_hors_france[0].retour == day("2026-12-20")
+        pay(client, {"2026-07": 30_000, "2026-08": 30_000, "2026-09": 30_000})
+        assert rsa(submitted(client)) == [0, 0, 35_169]
+        november = client.get_entitlements(FOYER, M, explain=True).months[0].benefits[0]
+        assert "mois civils complets" in november.motif
+        (closing,) = [step for step in november.steps if step.article == "CASF R262-5"]
+        (parameter,) = closing.parameters
+        assert (parameter.name, parameter.value) == ("foyer.jours_hors_france", "92")
+        assert parameter.label.startswith("Jours hors de France")
+
+
+def test_a_stay_that_ends_before_it_begins_is_refused(tmp_path: Path):
+    with reading(tmp_path, "") as client, pytest.raises(CallError) as error:
+        client.upsert_foyer(dossier(sejours_hors_france=[{"depart": day("2026-09-01"), "retour": day("2026-09-01")}]))
+    assert refused(error) == ("INVALID_FIELD", "foyer.sejours_hors_france[0].retour")

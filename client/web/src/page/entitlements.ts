@@ -133,9 +133,9 @@ function stepView({ step, children }: Step, id: string): HTMLElement {
 const UNITS: Record<string, string> = { taux: "", "EUR/mois": "€ par mois" };
 
 function parameterView(parameter: DatedParameter): HTMLElement {
-  const name = parameter.name.replaceAll(/[._]/g, " ");
+  const name = h("span", {}, parameter.label, " ", h("code", {}, parameter.name));
   const since = parameter.since ? `, depuis le ${dayLabel(parameter.since)}` : "";
   const unit = UNITS[parameter.unit] ?? parameter.unit;
   const value = [parameter.value.replace(".", ","), unit].filter(Boolean).join(" ");
-  return h("li", {}, `${name} : ${value}${since} (${parameter.source})`);
+  return h("li", {}, name, ` : ${value}${since} (${parameter.source})`);
 }
