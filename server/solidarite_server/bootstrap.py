@@ -107,7 +107,10 @@ async def start_server(settings: Settings, clock: Clock | None = None) -> Runnin
     trail = AuditTrail(store)
     options = settings.legislation_options
     metrics = Metrics(settings.metrics_sources) if _metrics_wanted(settings) else None
-    admission, closing = Admission(settings.waiting_calls, settings.open_streams), Closing()
+    admission, closing = (
+        Admission(settings.waiting_calls, settings.waiting_seconds, settings.open_streams, settings.concurrent_calls),
+        Closing(),
+    )
     server = new_server(
         settings,
         CallRules(

@@ -141,14 +141,17 @@ class Settings(BaseSettings):
 
     batch_limit_records: int = Field(default=2_000, ge=1, le=2_000)
     """Enregistrements d'un lot au plus ; un lot plus grand est refusé en entier."""
-    waiting_calls: int = Field(default=64, ge=1)
+    waiting_calls: int = Field(default=64, ge=1, le=1_000)
     """Appels simples qui attendent ou s'exécutent à la fois dans un processus ; les suivants sont refusés aussitôt,
     avec le moment où revenir (RESOURCE_EXHAUSTED, RetryInfo)."""
-    open_streams: int = Field(default=500, ge=1)
+    waiting_seconds: float = Field(default=0.03, gt=0, le=10)
+    """Attente au-delà de laquelle un appel simple est refusé de même plutôt que mis en file : celle que son tour lui
+    promet, les appelants (les connexions) étant servis l'un après l'autre."""
+    open_streams: int = Field(default=500, ge=1, le=10_000)
     """Flux ouverts à la fois dans un processus ; les suivants sont refusés de même."""
-    concurrent_calls: int = Field(default=2_000, ge=1)
-    """Appels de toute sorte ouverts à la fois dans un processus, lecture de la requête comprise : dernière borne, dont
-    le refus ne dit pas quand revenir."""
+    concurrent_calls: int = Field(default=2_000, ge=1, le=100_000)
+    """Appels de toute sorte ouverts à la fois dans un processus, ceux dont la requête n'est pas encore là compris ; les
+    suivants sont refusés de même. Au double, gRPC refuse seul, sans dire quand revenir."""
     unary_seconds: float = Field(default=30.0, gt=0)
     """Durée d'un appel simple au plus, quel que soit le délai de l'appelant."""
     stream_seconds: float = Field(default=3_600.0, gt=0)

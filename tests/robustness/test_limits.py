@@ -196,7 +196,8 @@ def test_calls_whose_request_never_comes_are_bounded_too(tight: Served, channel:
         time.sleep(0.3)
         error = unary(channel, COMPUTE, compute()).exception()
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert reason(error) == ""
+        assert reason(error) == "OVERLOADED"
+        assert details(error, error_details_pb2.RetryInfo).retry_delay.ToMilliseconds() >= 500
     finally:
         for caller in silent:
             caller.close()

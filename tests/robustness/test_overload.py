@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import sqlite3
 import threading
@@ -22,6 +23,7 @@ from solidarite.v1 import common_pb2, entitlement_pb2, foyer_pb2, resource_recor
 from solidarite_server.domain.errors import Overloaded
 from solidarite_server.ports import Batch, BatchOutcome
 from solidarite_server.record_columns import RECORD_DTYPE
+from solidarite_server.rpc.admission import Line
 from solidarite_server.services.clock import SystemClock
 from solidarite_server.services.ingest import IngestService
 from solidarite_server.storage import open_store
@@ -103,6 +105,71 @@ def test_a_source_that_floods_makes_another_wait_one_turn_and_no_more(tmp_path: 
     assert [rank[sequence] for sequence, source in order if source == "b"] == [1, 2, 3]
     in_turn = Counter(rank[sequence] for sequence, source in order if source == "a")
     assert [in_turn[place] for place in (1, 2, 3, 4)] == [1, 1, 1, 2]
+
+
+# Turns of unary calls
+
+
+def test_callers_have_their_turns_one_after_the_other_and_each_in_the_order_of_its_calls():
+    async def story() -> list[str]:
+        line, names = Line(), {}
+        for caller in "aaaab":
+            names[line.join(caller)] = caller
+        assert (line.ahead("a"), line.ahead("b"), line.ahead("c")) == (10, 4, 2)
+        order = [names[line.take()], names[line.take()]]
+        names[line.join("c")] = "c"
+        order += [names[line.take()] for _ in range(len(line))]
+        return order
+
+    assert "".join(asyncio.run(story())) == "abacaa"
+
+
+def compute_many(address: str, calls: int) -> Counter[str]:
+    """What becomes of so many computations sent at once on one connection."""
+    outcomes: Counter[str] = Counter()
+    with grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+        method = channel.unary_unary(COMPUTE)
+        for call in [method.future(slow_request(), timeout=60) for _ in range(calls)]:
+            error = call.exception()
+            outcomes["ok" if error is None else reason(error)] += 1
+            if error is not None:
+                assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+                assert details(error, error_details_pb2.RetryInfo).retry_delay.ToMilliseconds() >= 500
+    return outcomes
+
+
+# effect: waiting_seconds
+def test_who_would_wait_longer_than_the_setting_is_told_when_to_come_back(tmp_path: Path):
+    for name, seconds in (("court", 0.01), ("long", 10)):
+        folder = tmp_path / name
+        folder.mkdir()
+        with running(folder, waiting_seconds=seconds, waiting_calls=500, streams_per_connection=500) as served:
+            compute_many(served.address, 5)
+            outcomes = compute_many(served.address, 150)
+        assert outcomes["ok"] >= 1
+        assert (outcomes["OVERLOADED"] > 0) == (name == "court")
+        assert outcomes.total() == outcomes["ok"] + outcomes["OVERLOADED"] == 150
+
+
+def test_a_caller_that_floods_is_refused_and_another_is_not(tmp_path: Path):
+    stop = threading.Event()
+    flood: Counter[str] = Counter()
+    body = slow_request()
+    with running(tmp_path, waiting_seconds=0.5, waiting_calls=500, streams_per_connection=500) as served:
+
+        def flooder() -> None:
+            while not stop.is_set():
+                flood.update(compute_many(served.address, 300))
+
+        thread = threading.Thread(target=flooder)
+        thread.start()
+        until(lambda: flood["OVERLOADED"] > 0)
+        with grpc.insecure_channel(served.address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+            polite = [channel.unary_unary(COMPUTE).future(body, timeout=20).exception() for _ in range(30)]
+        stop.set()
+        thread.join(60)
+    assert polite == [None] * 30
+    assert flood["ok"] > 0
 
 
 # The store fails, then not

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from functools import lru_cache
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
@@ -49,6 +50,18 @@ _CODES: tuple[tuple[type[SolidariteError], int], ...] = (
 
 def status_of(error: SolidariteError) -> grpc.Status:
     """The rich status of one of our errors: ErrorInfo, LocalizedMessage, BadRequest or RetryInfo where they apply."""
+    if type(error) is Overloaded:
+        return _overloaded_status(error.message_fr, error.retry_after_seconds)
+    return _status_of(error)
+
+
+@lru_cache(maxsize=256)
+def _overloaded_status(message_fr: str, retry_after_seconds: float) -> grpc.Status:
+    """Made once: refusing must cost little when much has to be refused."""
+    return _status_of(Overloaded(message_fr, retry_after_seconds=retry_after_seconds))
+
+
+def _status_of(error: SolidariteError) -> grpc.Status:
     code = next((code for kind, code in _CODES if isinstance(error, kind)), code_pb2.INTERNAL)
     details: list[Message] = [
         error_details_pb2.ErrorInfo(reason=error.reason.value, domain=DOMAIN),

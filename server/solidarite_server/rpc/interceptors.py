@@ -65,7 +65,7 @@ async def _only_request(context: Context) -> Any:
 class CallRules:
     """What holds of every call of a process."""
 
-    admission: Admission = field(default_factory=lambda: Admission(64, 500))
+    admission: Admission = field(default_factory=lambda: Admission(64, 0.03, 500, 2_000))
     closing: Closing = field(default_factory=Closing)
     observer: Observer = field(default_factory=Observer)
     unary_seconds: float = 30.0
@@ -81,46 +81,54 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
     def __init__(self, rules: CallRules | None = None) -> None:
         self._rules = rules or CallRules()
+        self._handlers: dict[str, Any] = {}
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
-        # The stubs describe the handlers of the synchronous server: those of asyncio are left to Any.
-        handler: Any = await continuation(handler_call_details)
-        if handler is None:
-            return None
-        call = Call(handler_call_details.method, handler_call_details.invocation_metadata)
+        method = handler_call_details.method
+        made = self._handlers.get(method)
+        if made is None:
+            # The stubs describe the handlers of the synchronous server: those of asyncio are left to Any.
+            handler: Any = await continuation(handler_call_details)
+            if handler is None:
+                return None
+            # A handler depends on its method alone: made once, a call that is refused costs a third less.
+            made = self._handlers[method] = self._made(method, handler)
+        return made
+
+    def _made(self, method: str, handler: Any) -> Any:
         if handler.response_streaming:
-            make, behavior = grpc.stream_stream_rpc_method_handler, self._streaming(call, handler)
+            make, behavior = grpc.stream_stream_rpc_method_handler, self._streaming(method, handler)
         else:
-            make, behavior = grpc.stream_unary_rpc_method_handler, self._single(call, handler)
+            make, behavior = grpc.stream_unary_rpc_method_handler, self._single(method, handler)
         decode = _tolerant(handler.request_deserializer)
         return make(behavior, request_deserializer=decode, response_serializer=handler.response_serializer)
 
-    def _single(self, call: Call, handler: Any) -> Any:
+    def _single(self, method: str, handler: Any) -> Any:
         inner, rules, reads = handler.unary_unary or handler.stream_unary, self._rules, handler.request_streaming
 
         async def single(requests: AsyncIterator[Any], context: Context) -> Any:
+            call = Call(method, context)
             async with _Told(call, context, rules, streaming=reads):
                 try:
                     async with asyncio.timeout(rules.stream_seconds if reads else rules.unary_seconds) as limit:
                         if reads:
                             return await inner(self._read(requests), context)
-                        # Counted once its request is here: who sends none takes nobody's place.
                         request = await _only_request(context)
                         if not call.counted:
                             return await inner(request, context)
-                        rules.admission.enter(streaming=False)
+                        rules.admission.enter(call.caller)
                         try:
-                            await rules.admission.turn()
+                            await rules.admission.turn(call.caller)
                             if context.time_remaining() == 0:
                                 # Its caller has left: the work would only delay those who still wait.
                                 raise TimeLimit("Le délai de l'appelant est passé avant que vienne son tour.")
                             return await inner(request, context)
                         finally:
-                            rules.admission.leave(streaming=False)
+                            rules.admission.leave()
                 except TimeoutError:
                     if limit.expired():
                         raise TimeLimit("Cet appel a dépassé le temps que le serveur accorde.") from None
@@ -128,16 +136,17 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
 
         return single
 
-    def _streaming(self, call: Call, handler: Any) -> Any:
+    def _streaming(self, method: str, handler: Any) -> Any:
         inner, rules, reads = handler.unary_stream or handler.stream_stream, self._rules, handler.request_streaming
 
         async def reading(requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
             # It ends by its requests, in time or at the end of service: what was taken in is answered first.
-            async with _Told(call, context, rules, streaming=True):
+            async with _Told(Call(method, context), context, rules, streaming=True):
                 async for response in inner(self._read(requests), context):
                     yield response
 
         async def writing(requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Any]:
+            call = Call(method, context)
             async with _Told(call, context, rules, streaming=True):
                 task = asyncio.current_task()
                 assert task is not None
@@ -180,13 +189,10 @@ class _Told:
         if not self._call.counted:
             return
         try:
-            if self._streaming:
-                self._rules.admission.enter(streaming=True)
-                self._entered = True
-            else:
-                self._rules.admission.check(streaming=False)
+            self._rules.admission.begin(self._call.caller, streaming=self._streaming)
         except Overloaded as error:
             await self.__aexit__(Overloaded, error, None)
+        self._entered = True
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         code = grpc.StatusCode.OK
@@ -205,7 +211,7 @@ class _Told:
                 code = grpc.StatusCode.CANCELLED
         finally:
             if self._entered:
-                self._rules.admission.leave(streaming=True)
+                self._rules.admission.end(streaming=self._streaming)
             self._rules.observer.ended(self._call, code)
 
     def _status(self, error: BaseException) -> grpc.Status:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import grpc
 import structlog
 
 from solidarite_server.rpc.errors import new_reference
+
+if TYPE_CHECKING:
+    Context = grpc.aio.ServicerContext[Any, Any]
 
 _log = structlog.get_logger("solidarite.calls")
 _COUNTED_ONLY = frozenset({grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.CANCELLED})
@@ -22,19 +25,26 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 class Call:
     """One call, from its arrival to its status."""
 
-    __slots__ = ("counted", "metadata", "method", "reason", "reference", "span", "started")
+    __slots__ = ("_context", "caller", "counted", "method", "reason", "reference", "span", "started")
 
-    def __init__(self, method: str, metadata: Sequence[tuple[str, str | bytes]] | None) -> None:
-        self.method, self.metadata = method, metadata
+    def __init__(self, method: str, context: Context) -> None:
+        self.method, self._context = method, context
+        self.caller: str = context.peer()
+        """The connection: every caller has its own, and the turns are shared between them."""
         # Health and reflection are always admitted, or a busy server would look dead.
         self.counted = not method.startswith("/grpc.")
         self.started = time.perf_counter()
         self.reason = self.reference = ""
         self.span: Any = None
 
+    @property
+    def metadata(self) -> Iterable[tuple[str, str | bytes]]:
+        """What the caller sent beside its request."""
+        return self._context.invocation_metadata() or ()
+
     def request_id(self) -> str:
         """The caller's `x-request-id` when it is a UUID, and nothing else: a number could be a person's."""
-        for name, value in self.metadata or ():
+        for name, value in self.metadata:
             if name == _REQUEST_ID and isinstance(value, str) and _UUID.fullmatch(value):
                 return value
         return self.reference or new_reference()

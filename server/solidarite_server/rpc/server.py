@@ -59,7 +59,7 @@ def new_server(settings: Settings, rules: CallRules, identities: IdentityInterce
     return grpc.aio.server(
         interceptors=[CallInterceptor(rules), identities],
         options=server_options(settings),
-        maximum_concurrent_rpcs=settings.concurrent_calls,
+        maximum_concurrent_rpcs=2 * settings.concurrent_calls,
     )
 
 

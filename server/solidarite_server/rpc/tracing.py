@@ -25,7 +25,7 @@ class OtelTracer:
 
     def begun(self, call: Call) -> None:
         """Open the call's span, under the caller's when it sent one."""
-        carried = {name: value for name, value in call.metadata or () if name in _PROPAGATED}
+        carried = {name: value for name, value in call.metadata if name in _PROPAGATED}
         service, _, method = call.method.lstrip("/").partition("/")
         call.span = self._tracer.start_span(
             f"{service}/{method}",
