@@ -39,6 +39,7 @@ def measured(url: str, foyers: int, key_file: Path) -> dict[str, object]:
                 failed[name] += 1
             met[name].append(time.perf_counter() - start)
             number += 1
+            # Callers that come at a pace: back to back they would take the processor from what is measured.
             time.sleep(pause)
         store.close()
 
@@ -60,6 +61,7 @@ def measured(url: str, foyers: int, key_file: Path) -> dict[str, object]:
     ]
     for thread in threads:
         thread.start()
+    # What they meet without a renewal, for long enough that the store merges once or twice.
     time.sleep(5)
     before = {name: max(values) for name, values in met.items()}
     for values in met.values():
