@@ -353,7 +353,7 @@ def html_of(result: Result) -> str:
         _table(
             ("Figure", "Value", "Unit", "Source"),
             [
-                (f.name.replace("_", " "), f"{f.value:,g}", f.unit, f"{f.source} [{_MARKS.get(f.mark, f.mark)}]")
+                (f.name.replace("_", " "), f"{f.value:,.10g}", f.unit, f"{f.source} [{_MARKS.get(f.mark, f.mark)}]")
                 for f in [*national().volumes.values(), *national().rates.values(), *national().behaviour.values()]
             ],
         ),
