@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from solidarite_server.domain.errors import StoreUnavailable
 from solidarite_server.ports import AuditAnchor, AuditLine, StoredAuditLine
+from solidarite_server.storage.declarations import insert
 
 if TYPE_CHECKING:
     from solidarite_server.storage.sql import Commit, Session
@@ -49,7 +50,7 @@ def append(commit: Commit, lines: Sequence[AuditLine], key: bytes | None) -> Non
         number += 1
         before = _hash(before, commit.now_us, line.actor, line.action, line.subject, line.purpose)
         rows.append((number, commit.now_us, line.actor, line.action, line.subject, line.purpose, before))
-    commit.session.many(f"INSERT INTO audit ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)", rows)  # noqa: S608
+    insert(commit.session, f"audit ({_COLUMNS})", rows)
     _put(commit.session, head, head._replace(last=number, hash=before), key)
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from solidarite_server.storage.sql import Commit, Row, Session
 
 _AT_ONCE = 200
-"""Declarations looked up by one statement: far from what an engine accepts as parameters."""
+"""Rows of one statement: far from what an engine accepts as parameters."""
 _COLUMNS = "numero_allocataire, mois, sequence, kind, payload, request_id, body_hash, known_at_us"
 
 _Key = tuple[str, int]
@@ -53,9 +53,17 @@ def append(commit: Commit, events: Sequence[NewEvent]) -> list[StoredEvent | Req
             added[key, kept.sequence] = kept
             rows.append((*key, kept.sequence, kept.kind, kept.payload, kept.request_id, event.body_hash, commit.now_us))
             found.append(kept)
-    if rows:
-        commit.session.many(f"INSERT INTO declaration_event ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)  # noqa: S608
+    insert(commit.session, f"declaration_event ({_COLUMNS})", rows)
     return found
+
+
+def insert(session: Session, into: str, rows: Sequence[Row]) -> None:
+    """Insert rows of one length, many by one statement: Python lets another thread in at each step of a statement."""
+    for start in range(0, len(rows), _AT_ONCE):
+        some = rows[start : start + _AT_ONCE]
+        one = f"({', '.join('?' * len(some[0]))})"
+        values = ", ".join([one] * len(some))
+        session.run(f"INSERT INTO {into} VALUES {values}", [value for row in some for value in row])  # noqa: S608
 
 
 def _key(event: NewEvent) -> _Key:
