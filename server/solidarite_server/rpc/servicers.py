@@ -267,40 +267,40 @@ class DeclarationServicer(declaration_pb2_grpc.DeclarationServiceServicer):
     async def AmendDeclaration(  # noqa: N802
         self, request: declaration_pb2.AmendDeclarationRequest, context: Context
     ) -> declaration_pb2.AmendDeclarationResponse:
-        proposed = self._services.declarations.amend(
+        view = await self._changed(
+            self._services.declarations.amend,
             request.numero_allocataire,
             convert.declaration_month(request.mois_declaration, "mois_declaration"),
             etag=request.etag,
             request_id=convert.text(request.request_id, "request_id", maximum=64),
             changes=convert_declarations.changes(request.amendments),
         )
-        view = await self._committed(proposed)
         return declaration_pb2.AmendDeclarationResponse(declaration=convert_declarations.declaration(view))
 
     async def SubmitDeclaration(  # noqa: N802
         self, request: declaration_pb2.SubmitDeclarationRequest, context: Context
     ) -> declaration_pb2.SubmitDeclarationResponse:
-        proposed = self._services.declarations.submit(
+        view = await self._changed(
+            self._services.declarations.submit,
             request.numero_allocataire,
             convert.declaration_month(request.mois_declaration, "mois_declaration"),
             etag=request.etag,
             request_id=convert.text(request.request_id, "request_id", maximum=64),
             explain=request.explain,
         )
-        view = await self._committed(proposed)
         return declaration_pb2.SubmitDeclarationResponse(declaration=convert_declarations.declaration(view))
 
     async def DecideRectification(  # noqa: N802
         self, request: declaration_pb2.DecideRectificationRequest, context: Context
     ) -> declaration_pb2.DecideRectificationResponse:
-        proposed = self._services.declarations.decide(
+        view = await self._changed(
+            self._services.declarations.decide,
             request.numero_allocataire,
             convert.declaration_month(request.mois_declaration, "mois_declaration"),
             etag=request.etag,
             request_id=convert.text(request.request_id, "request_id", maximum=64),
             decisions=convert_declarations.decisions(request.decisions),
         )
-        view = await self._committed(proposed)
         return declaration_pb2.DecideRectificationResponse(
             declaration=convert_declarations.declaration(view),
             differences=convert_declarations.differences(view.differences),
@@ -309,7 +309,8 @@ class DeclarationServicer(declaration_pb2_grpc.DeclarationServiceServicer):
     async def ReviseDeclaration(  # noqa: N802
         self, request: declaration_pb2.ReviseDeclarationRequest, context: Context
     ) -> declaration_pb2.ReviseDeclarationResponse:
-        proposed = self._services.declarations.revise(
+        view = await self._changed(
+            self._services.declarations.revise,
             request.numero_allocataire,
             convert.declaration_month(request.mois_declaration, "mois_declaration"),
             etag=request.etag,
@@ -318,15 +319,16 @@ class DeclarationServicer(declaration_pb2_grpc.DeclarationServiceServicer):
             event_date=convert.day(request.event_date, "event_date") if request.HasField("event_date") else None,
             motif=convert.text(request.motif_fr, "motif_fr", minimum=0, maximum=500),
         )
-        view = await self._committed(proposed)
         return declaration_pb2.ReviseDeclarationResponse(
             declaration=convert_declarations.declaration(view),
             differences=convert_declarations.differences(view.differences),
         )
 
-    async def _committed(self, proposed: Proposed) -> DeclarationView:
-        change = self._services.trail.change(proposed.event, line_of_the_change())
-        return proposed.answer(await asyncio.wrap_future(change))
+    async def _changed(self, change: Callable[..., Proposed], *arguments: Any, **named: Any) -> DeclarationView:
+        # Prepared in a thread: in the event loop, the slowest of them held every other call back (docs/charge.md).
+        proposed = await asyncio.to_thread(change, *arguments, **named)
+        kept = self._services.trail.change(proposed.event, line_of_the_change())
+        return proposed.answer(await asyncio.wrap_future(kept))
 
     async def WatchDeclaration(  # noqa: N802
         self, request: declaration_pb2.WatchDeclarationRequest, context: Context
