@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from solidarite.v1 import foyer_pb2
 from solidarite_client.cli import main
 from solidarite_server.domain.errors import StoreUnavailable
+from solidarite_server.domain.month import Month
 from solidarite_server.ports import AuditAnchor, AuditLine, NewEvent, StoredAuditLine, StoredEvent
 from solidarite_server.services import keyring
 from solidarite_server.services.audit import AuditTrail, dossier_subject
@@ -191,6 +192,26 @@ def test_while_lines_cannot_be_written_nothing_passes_and_none_is_lost():
             time.sleep(0.05)
     trail.close()
     assert len(log.lines) >= 3
+
+
+def test_a_change_that_failed_is_dropped_with_its_line_and_the_next_one_passes():
+    log = Log()
+    trail = AuditTrail(log)  # type: ignore[arg-type]
+    event = NewEvent("1", Month(2026, 11), 0, "AMENDED", b"{}", "a", b"h")
+    log.full = True
+    with pytest.raises(StoreUnavailable):
+        trail.change(event, AuditLine("agent:a", "AMEND", "1", "lost")).result(10)
+    log.full = False
+    limit = time.monotonic() + 20
+    while True:
+        try:
+            trail.change(event, AuditLine("agent:a", "AMEND", "1", "kept")).result(10)
+            break
+        except StoreUnavailable:
+            assert time.monotonic() < limit
+            time.sleep(0.05)
+    trail.close()
+    assert [line.purpose for line in log.lines] == ["kept"]
 
 
 @pytest.mark.parametrize(

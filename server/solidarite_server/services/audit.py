@@ -118,6 +118,8 @@ class AuditTrail:
             self._waiting[:0] = [_Waiting(item.line) for item in taken if item.event is None]
             if not closing:
                 self._condition.wait_for(lambda: self._closed, timeout=_RETRY_SECONDS)
+            # With no line left to try again with, the next call is the trial.
+            self._failing = bool(self._waiting)
 
 
 def _settle(item: _Waiting, outcome: StoredEvent | Exception | None) -> None:
