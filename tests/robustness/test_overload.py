@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from solidarite.v1 import common_pb2, entitlement_pb2, foyer_pb2, resource_record_pb2
+from solidarite.v1 import common_pb2, declaration_pb2, entitlement_pb2, foyer_pb2, resource_record_pb2
 from solidarite_server.domain.errors import Overloaded
 from solidarite_server.ports import Batch, BatchOutcome
 from solidarite_server.record_columns import RECORD_DTYPE
@@ -30,7 +30,7 @@ from solidarite_server.storage import open_store
 
 from tests.robustness.ledger import Ledger, Source, held_by
 from tests.robustness.served import running
-from tests.robustness.test_limits import COMPUTE, RECORDS, compute, details, reason
+from tests.robustness.test_limits import COMPUTE, PREFILL, RECORDS, compute, details, reason
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 INGESTION = "solidarite.v1.ResourceRecordService"
@@ -211,6 +211,99 @@ def test_ingestion_is_said_down_while_the_store_takes_nothing_the_rest_serves_an
         assert not ledger.judge(held_by(served.address))
     assert "ingestion_down" in served.errors.read_text("utf-8")
     assert "ingestion_back" in served.errors.read_text("utf-8")
+
+
+def test_a_slow_store_makes_acknowledgements_late_and_nothing_else(tmp_path: Path):
+    ledger = Ledger()
+    read = declaration_pb2.PrefillDeclarationRequest(
+        numero_allocataire="1", mois_declaration=common_pb2.Month(year=2026, month=11)
+    ).SerializeToString()
+    with running(tmp_path) as served, grpc.insecure_channel(served.address) as channel:
+        Source("a", ledger, 1).stream(served.address, 2)
+        with sqlite3.connect(tmp_path / "a.db") as saboteur:
+            saboteur.execute(
+                "CREATE VIEW lenteur AS WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n "
+                "WHERE x < 400000) SELECT sum(x) AS x FROM n"
+            )
+            saboteur.execute("CREATE TRIGGER lent BEFORE UPDATE ON head BEGIN SELECT x FROM lenteur; END")
+        saboteur.close()
+        before = served.memory_mib()
+        sources = [Source(f"s{place}", ledger, 10 + place) for place in range(2)]
+        threads = [threading.Thread(target=source.stream, args=(served.address, 12)) for source in sources]
+        for thread in threads:
+            thread.start()
+        reads = 0
+        while any(thread.is_alive() for thread in threads):
+            assert reason(channel.unary_unary(PREFILL).future(read, timeout=10).exception()) == "FOYER_UNKNOWN"
+            assert reason(channel.unary_unary(COMPUTE).future(compute(), timeout=10).exception()) == "INVALID_FIELD"
+            assert status(channel, INGESTION) == SERVING
+            reads += 1
+        acknowledged = len(ledger.acknowledged)
+        assert acknowledged >= sum(12 * source.batch_records for source in sources)
+        assert reads > 3  # between two commits, and while they last
+        assert served.memory_mib() - before < 64
+        with sqlite3.connect(tmp_path / "a.db") as repairer:
+            repairer.execute("DROP TRIGGER lent")
+        repairer.close()
+        assert not ledger.judge(held_by(served.address))
+
+
+# Time passes
+
+
+async def half_loaded(address: str, seconds: float, a_second: int) -> Counter[str]:
+    """Computations and reads from a schedule, on four connections."""
+    outcomes: Counter[str] = Counter()
+    channels = [grpc.aio.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) for _ in range(4)]
+    asked = declaration_pb2.PrefillDeclarationRequest(
+        numero_allocataire="1", mois_declaration=common_pb2.Month(year=2026, month=11)
+    ).SerializeToString()
+    bodies = {COMPUTE: slow_request(), PREFILL: asked}
+
+    async def call(place: int) -> None:
+        path = COMPUTE if place % 2 else PREFILL
+        try:
+            await channels[place % 4].unary_unary(path)(bodies[path], timeout=20)
+            outcomes["OK"] += 1
+        except grpc.aio.AioRpcError as error:
+            outcomes[error.code().name] += 1
+
+    loop = asyncio.get_running_loop()
+    start, begun, calls = loop.time(), 0, set[asyncio.Task[None]]()
+    while (passed := loop.time() - start) < seconds:
+        for place in range(begun, int(passed * a_second)):
+            calls.add(task := asyncio.create_task(call(place)))
+            task.add_done_callback(calls.discard)
+        begun = int(passed * a_second)
+        await asyncio.sleep(0.01)  # the pace of a schedule
+    await asyncio.gather(*calls)
+    for channel in channels:
+        await channel.close()
+    return outcomes
+
+
+def stays_flat(folder: Path, warm: float, seconds: float, most_mib: float) -> None:
+    """Half load for so long: the memory, the threads and the files of the server after it are those of before."""
+    with running(folder) as served:
+        asyncio.run(half_loaded(served.address, warm, 100))
+        until(lambda: len(served.seen.net_connections()) == 1)
+        memory, threads, files = served.memory_mib(), served.seen.num_threads(), served.seen.num_fds()
+        outcomes = asyncio.run(half_loaded(served.address, seconds, 100))
+        until(lambda: served.seen.num_fds() <= files)
+        print(outcomes, f"{served.memory_mib() - memory:.1f} MiB", served.seen.num_threads() - threads, "threads")
+        assert outcomes["OK"] + outcomes["NOT_FOUND"] > 0.9 * outcomes.total()
+        assert served.memory_mib() - memory < most_mib
+        assert served.seen.num_threads() <= threads + 2  # gRPC's own, which come and go
+
+
+def test_seconds_at_half_load_leave_memory_threads_and_files_as_they_were(tmp_path: Path):
+    stays_flat(tmp_path, 4, 6, 8)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(0)
+def test_long_half_an_hour_at_half_load_leaves_memory_threads_and_files_as_they_were(tmp_path: Path):
+    stays_flat(tmp_path, 180, 1_800, 4)
 
 
 # The end of service
