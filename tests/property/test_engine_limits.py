@@ -16,6 +16,7 @@ from solidarite_server import engine
 from solidarite_server.domain.foyer import (
     ChiffreAffaires,
     Foyer,
+    InterruptionCertaine,
     Isolement,
     Logement,
     Membre,
@@ -24,10 +25,12 @@ from solidarite_server.domain.foyer import (
     PrestationsMois,
     RegimeNonSalarie,
     RessourceMois,
+    Role,
     Sanction,
     Statut,
     StatutLogement,
 )
+from solidarite_server.domain.foyer import DroitAsf as Asf
 from solidarite_server.domain.month import Month
 from solidarite_server.domain.nature import NatureRessource as N
 from solidarite_server.legislation import LegislationOptions, load_legislation
@@ -424,3 +427,88 @@ def test_sanctions_can_be_left_aside():
     foyer = Foyer("1", (allocataire(),), sanctions=(Sanction(RIGHT, 80),))
     assert engine.compute(foyer, [], RIGHT).rsa_verse_cents == 13_034
     assert engine.compute(foyer, [], RIGHT, options=LegislationOptions(sanctions=False)).rsa_verse_cents == 65_169
+
+
+# Who is weighed first among dependants whose resources are equal (R262-3): the first brings 0.5, the second 0.3.
+
+MEANS = 25_000
+"""Between 0.3 and 0.5 of the base: one of two such dependants is kept."""
+KEPT_WITH_ASF = rounded(Fraction("1.5") * 65_169 - MEANS - Fraction("0.225") * 47_816)
+KEPT_WITHOUT = rounded(Fraction("1.5") * 65_169 - MEANS)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "rsa"),
+    [
+        # The youngest, by the month then by the day, wherever the dossier writes it.
+        (child(date(2014, 1, 9)), child(date(2014, 2, 9), droit_asf=Asf.UN_PARENT), KEPT_WITH_ASF),
+        (child(date(2014, 1, 9), droit_asf=Asf.UN_PARENT), child(date(2014, 2, 9)), KEPT_WITHOUT),
+        (child(date(2014, 1, 9)), child(date(2014, 1, 10), droit_asf=Asf.UN_PARENT), KEPT_WITH_ASF),
+        (child(date(2014, 1, 9), droit_asf=Asf.UN_PARENT), child(date(2014, 1, 10)), KEPT_WITHOUT),
+        # Born the same day: the one with a right to ASF.
+        (child(), child(droit_asf=Asf.UN_PARENT), KEPT_WITH_ASF),
+    ],
+)
+def test_of_two_dependants_with_equal_resources_the_youngest_then_the_one_with_asf_is_kept(
+    one: Membre, other: Membre, rsa: int
+):
+    paid = dict.fromkeys(QUARTER, PrestationsMois(allocation_soutien_familial_cents=40_000))
+    both = one, replace(other, personne="cadet")
+    lines = each_month(MEANS, "enfant", PENSION) + each_month(MEANS, "cadet", PENSION)
+    for persons in (both, both[::-1]):
+        assert due(lines, allocataire(), *persons, prestations=paid)[0] == rsa
+
+
+def test_of_two_dependants_born_the_same_day_the_child_is_weighed_first():
+    # The child of two brings the majoration, 0.71216; the other then 0.42804 of 651.69 = 278.95, less than 300.
+    born, old = date(2024, 1, 1), (Isolement(date(2020, 1, 1)),)
+    young, other = child(born), Membre("autre", Role.AUTRE_A_CHARGE, born)
+    lines = each_month(30_000, "enfant", PENSION) + each_month(30_000, "autre", PENSION)
+    for persons in ((young, other), (other, young)):
+        assert due(lines, allocataire(), *persons, isolements=old)[0] == rounded(Fraction("1.71216") * 65_169 - 30_000)
+
+
+# The interruption that OpenFisca guesses: paid in the month before the right, not in the month of right.
+
+GUESSED = LegislationOptions(neutralisation_automatique=True)
+OCTOBER = Month(2026, 10)
+
+
+@pytest.mark.parametrize(("october", "november", "rsa"), [(1, 0, 65_169), (0, 0, 35_169), (1, 1, 35_169)])
+def test_the_shortcut_sees_an_interruption_by_the_month_before_the_right(october: int, november: int, rsa: int):
+    late = [RessourceMois("demandeur", month, N.SALAIRE, c) for month, c in ((OCTOBER, october), (RIGHT, november))]
+    assert by(GUESSED, [*each_month(30_000), *late], allocataire())[0] == rsa
+
+
+def test_under_the_shortcut_one_cent_that_replaces_makes_the_wage_count():
+    ended = [*each_month(30_000), RessourceMois("demandeur", OCTOBER, N.SALAIRE, 30_000)]
+    assert by(GUESSED, ended, allocataire())[0] == 65_169
+    assert by(GUESSED, [*ended, RessourceMois("demandeur", RIGHT, N.CHOMAGE, 1)], allocataire())[0] == 35_169
+
+
+def test_under_the_shortcut_other_resources_count_beyond_three_times_the_base_once():
+    # 3 000.01 in the quarter, 1 000 in October: (3 000.01 - 3 x 651.69) / 3 = 348.3133 a month.
+    months = (*QUARTER, OCTOBER)
+    lines = [RessourceMois("demandeur", m, N.PENSION_ALIMENTAIRE, 100_000 + (m == QUARTER[0])) for m in months]
+    assert by(GUESSED, lines, allocataire())[0] == 30_338
+    # What the dossier holds for certain is not read.
+    stopped = (InterruptionCertaine(N.PENSION_ALIMENTAIRE, date(2026, 10, 15)),)
+    assert by(GUESSED, lines, allocataire(interruptions=stopped))[0] == 30_338
+
+
+@pytest.mark.parametrize(("born", "first"), [(date(2001, 8, 1), 76_031), (date(2001, 8, 2), 86_892)])
+def test_ages_can_be_read_on_the_first_day_of_the_month(born: date, first: int):
+    # 25 in August: à charge in July alone, or in August too when the birthday comes after the first.
+    assert by(LAW, [], allocataire(), child(born))[0] == 76_031
+    assert by(LegislationOptions(age_au_premier_du_mois=True), [], allocataire(), child(born))[0] == first
+
+
+def test_the_limit_of_forty_per_cent_is_that_of_the_sum_of_three_months():
+    # 782.02 stays below 3 x 260.676, 782.03 does not: 1.5 x 651.69 - 260.6733.
+    shortcut = LegislationOptions(exclusion_exacte_a_charge=False)
+    for last, rsa in ((26_068, 71_686), (26_069, 65_169)):
+        lines = [
+            RessourceMois("enfant", Month(2026, month), PENSION, last if month % 3 == 0 else 26_067)
+            for month in range(3, 12)
+        ]
+        assert by(shortcut, lines, allocataire(), child())[0] == rsa
