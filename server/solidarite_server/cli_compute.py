@@ -10,7 +10,7 @@ import typer
 
 from solidarite_server.cli_options import Reading
 
-_FORMATS = "jsonl[.gz]|arrow|parquet"
+_READ = "jsonl[.gz]|arrow|parquet"
 
 
 def register(app: typer.Typer) -> None:
@@ -22,8 +22,8 @@ def register(app: typer.Typer) -> None:
 
 
 def compute(
-    input: Annotated[Path, typer.Option("--input", metavar=f"CAS.{_FORMATS}", help="Un cas par ligne.")],
-    output: Annotated[Path, typer.Option("--output", metavar=f"SORTIE.{_FORMATS}", help="Un résultat par ligne.")],
+    input: Annotated[Path, typer.Option("--input", metavar=f"CAS.{_READ}", help="Un cas par ligne.")],
+    output: Annotated[Path, typer.Option("--output", metavar=f"SORTIE.{_READ}|csv", help="Un résultat par ligne.")],
     options: Reading = "law",
     explain: Annotated[bool, typer.Option("--explain", help="Ajouter les étapes du calcul (JSON Lines).")] = False,
     workers: Annotated[

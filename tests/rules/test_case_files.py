@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -318,3 +320,12 @@ def test_lines_cut_anywhere_are_read_once_each(tmp_path: Path):
         pieces = [Piece(source, start, start + step) for start in range(0, size, step)]
         assert b"".join(map(read_piece, pieces)) == source.read_bytes()
         assert b"".join(whole_lines(source, step)) == source.read_bytes()
+
+
+def test_computing_starts_without_the_other_verbs():
+    program = (
+        "import sys; from solidarite_client.cli import main; main(['compute', '--help']);"
+        "print([name for name in ('pydantic', 'grpc', 'solidarite_client.cli_ingest') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

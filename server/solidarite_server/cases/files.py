@@ -9,7 +9,7 @@ import threading
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -77,7 +77,7 @@ def compute_file(
     refused, before = 0, 0
     with ExitStack() as stack:
         if columnar:
-            done = stack.enter_context(_tables_computed(source, options, text, workers))
+            done = _tables_computed(source, options, text)
         else:
             done = stack.enter_context(_lines_computed(source, options, explain, text, workers))
         first = next(done, None)
@@ -178,19 +178,15 @@ def _lines_computed(source: Path, options: str, explain: bool, text: bool, worke
         yield _waiting(pool, work, given, 3 * workers)
 
 
-@contextmanager
-def _tables_computed(source: Path, options: str, text: bool, workers: int) -> Iterator[Iterator[Done]]:
+def _tables_computed(source: Path, options: str, text: bool) -> Iterator[Done]:
+    # One after the other: two threads wait for each other (1,000,000 cases in 2.8 s, 2.7 to 3.1 s by two).
     table, chosen = _table(), LegislationOptions.read(options)
-
-    def work(batch: pa.RecordBatch) -> Done:
-        return _done(table.computed(batch, chosen), text)
-
-    # The rules, and most of what reads a table, leave the interpreter to the other threads.
-    with ThreadPoolExecutor(workers) as pool:
-        yield _waiting(pool, work, _batches_from(source, table), 2 * workers)
+    return (_done(table.computed(batch, chosen), text) for batch in _batches_from(source, table))
 
 
-def _waiting(pool: Executor, work: Callable[[_Item], Done], given: Iterable[_Item], ahead: int) -> Iterator[Done]:
+def _waiting(
+    pool: ProcessPoolExecutor, work: Callable[[_Item], Done], given: Iterable[_Item], ahead: int
+) -> Iterator[Done]:
     """Results in the order of what is given, with a bounded number of them under way."""
     under_way: deque[Future[Done]] = deque()
     for item in given:
