@@ -491,6 +491,9 @@ def test_under_the_shortcut_other_resources_count_beyond_three_times_the_base_on
     months = (*QUARTER, OCTOBER)
     lines = [RessourceMois("demandeur", m, N.PENSION_ALIMENTAIRE, 100_000 + (m == QUARTER[0])) for m in months]
     assert by(GUESSED, lines, allocataire())[0] == 30_338
+    steps = engine.explain(Foyer("1", (allocataire(),)), lines, RIGHT, options=GUESSED).rsa_steps
+    (step,) = (step for step in steps if step.label.startswith("Autres ressources interrompues"))
+    assert (step.mois, step.personne, step.amount_cents) == (None, "", Decimal("-34831.3333"))
     # What the dossier holds for certain is not read.
     stopped = (InterruptionCertaine(N.PENSION_ALIMENTAIRE, date(2026, 10, 15)),)
     assert by(GUESSED, lines, allocataire(interruptions=stopped))[0] == 30_338
