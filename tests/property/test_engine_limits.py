@@ -83,6 +83,7 @@ PENSION = N.RETRAITE
     ("lines", "person", "rsa", "ppa"),
     [
         (each_month(50_000), allocataire(**FOREIGN), STAY, STAY),
+        ([], allocataire(sejour_regulier=True, **FOREIGN), STAY, STAY),
         ([], allocataire(statuts=STUDENT), STUDIES, NO_WORK),
         ([], allocataire(YOUNG, statuts=TRAINEE), STUDIES, NO_WORK),
         ([], allocataire(statuts=LEAVE), ON_LEAVE, NO_WORK),
@@ -515,3 +516,12 @@ def test_the_limit_of_forty_per_cent_is_that_of_the_sum_of_three_months():
             for month in range(3, 12)
         ]
         assert by(shortcut, lines, allocataire(), child())[0] == rsa
+
+
+@pytest.mark.parametrize(("pension", "rsa"), [(24_309, 66_854), (24_310, 60_775)])
+def test_a_dependant_who_reaches_exactly_forty_per_cent_leaves(pension: int, rsa: int):
+    # M = 2023-10, B = 607.75: 40 % is 243.10.
+    lines = [RessourceMois("enfant", Month(2023, month), PENSION, pension) for month in range(2, 11)]
+    options = LegislationOptions(exclusion_exacte_a_charge=False)
+    found = engine.compute(Foyer("1", (allocataire(), child())), lines, Month(2023, 10), options=options)
+    assert found.rsa_cents == rsa
