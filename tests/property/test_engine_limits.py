@@ -283,14 +283,13 @@ def test_the_residence_of_one_partner_can_be_enough():
     assert by(either, each_month(90_000), allocataire(**FOREIGN), child(**FOREIGN))[1] == 0
 
 
-def test_a_partner_who_studies_can_count_and_one_who_does_not_can_open_the_right():
-    counted = LegislationOptions(conjoint_etudiant_compte=True)
-    assert by(LAW, [], allocataire(), conjoint(statuts=STUDENT))[0] == 65_169
-    assert by(counted, [], allocataire(), conjoint(statuts=STUDENT))[0] == 97_754
+def test_a_partner_who_studies_counts_and_one_who_does_not_can_open_the_right():
+    assert by(LAW, [], allocataire(), conjoint(statuts=STUDENT))[0] == 97_754
+    through = LegislationOptions(conjoint_ouvre_a_un_etudiant=True)
     assert by(LAW, [], allocataire(statuts=STUDENT), conjoint())[0] == 0
-    assert by(counted, [], allocataire(statuts=STUDENT), conjoint())[0] == 97_754
-    assert by(counted, [], allocataire(statuts=STUDENT), conjoint(statuts=STUDENT))[0] == 0
-    assert by(counted, [], allocataire(statuts=STUDENT))[0] == 0
+    assert by(through, [], allocataire(statuts=STUDENT), conjoint())[0] == 97_754
+    assert by(through, [], allocataire(statuts=STUDENT), conjoint(statuts=STUDENT))[0] == 0
+    assert by(through, [], allocataire(statuts=STUDENT))[0] == 0
 
 
 def test_a_trainee_can_open_the_rsa():
