@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from solidarite_client.cli import main
+from solidarite_server.cases import files as case_files
 from solidarite_server.cases import table
 from solidarite_server.cases.batch import computed
 from solidarite_server.cases.facts import laid_out
@@ -329,3 +330,30 @@ def test_computing_starts_without_the_other_verbs():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("target", ["rights.jsonl", "rights.arrow", "rights.csv"])
+def test_several_processes_write_of_a_table_what_one_does(
+    target: str, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    source = tmp_path / "in.arrow"
+    assert main(["cases", "convert", "--input", str(files / "in.jsonl"), "--output", str(source)]) == 0
+    with pa.ipc.open_file(source) as file:
+        rows = file.read_all().to_pylist()
+    rows[FEW // 2]["mois_droit"] = 202513
+    with pa.ipc.new_file(source, table.CASES) as writer:
+        for start in range(0, FEW, 150):
+            writer.write_batch(pa.RecordBatch.from_pylist(rows[start : start + 150], table.CASES))
+    told = []
+    monkeypatch.setattr(case_files, "_ROWS", 60)
+    for place, workers in enumerate(("1", "2")):
+        monkeypatch.setattr(case_files, "_TABLE_POOL_FROM_BYTES", 0)
+        assert run(source, tmp_path / f"{place}{target}", "--workers", workers) == 1
+        told.append(capsys.readouterr().err)
+    assert told[0] == told[1]
+    assert f"Ligne {FEW // 2 + 1} : mois_droit" in told[0]
+    if target.endswith(".arrow"):
+        one, two = (pa.ipc.open_file(tmp_path / f"{place}{target}").read_all() for place in (0, 1))
+        assert one.equals(two)
+    else:
+        assert (tmp_path / f"0{target}").read_bytes() == (tmp_path / f"1{target}").read_bytes()

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -31,6 +31,8 @@ _BLOCK_BYTES = 1 << 20
 _CONVERTED_BYTES = 64 << 20
 """Larger blocks: a table is read faster in batches of tens of thousands of rows."""
 _POOL_FROM_BYTES = 8 << 20
+_TABLE_POOL_FROM_BYTES = 64 << 20
+"""Starting processes costs more than computing a smaller file."""
 _ROWS = 65_536
 
 _Item = TypeVar("_Item")
@@ -50,10 +52,21 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
+class Rows:
+    """Some rows of a batch of an Arrow file: what a process reads by itself."""
+
+    source: Path
+    batch: int
+    start: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """Cases computed: what to write, how many lines they took, and the refused ones by their line among these."""
 
-    payload: str | Results
+    payload: str | Results | bytes
+    """Lines of JSON; results; results as Arrow sends them from one process to another."""
     lines: int
     refusals: list[tuple[int, str]]
 
@@ -77,7 +90,7 @@ def compute_file(
     refused, before = 0, 0
     with ExitStack() as stack:
         if columnar:
-            done = _tables_computed(source, options, text)
+            done = stack.enter_context(_tables_computed(source, options, text, workers))
         else:
             done = stack.enter_context(_lines_computed(source, options, explain, text, workers))
         first = next(done, None)
@@ -160,28 +173,56 @@ def _done(results: Results, text: bool) -> Done:
 @contextmanager
 def _lines_computed(source: Path, options: str, explain: bool, text: bool, workers: int) -> Iterator[Iterator[Done]]:
     work = partial(compute_lines, options, explain, text)
-    size = source.stat().st_size if source.is_file() else 0
-    compressed = source.suffix == ".gz"
-    # Starting a process costs more than computing a small file.
+    size, compressed = _size(source), source.suffix == ".gz"
     if workers == 1 or size * (10 if compressed else 1) < _POOL_FROM_BYTES:
         yield map(work, whole_lines(source, _BLOCK_BYTES))
         return
     given: Iterable[bytes | Piece] = whole_lines(source, _BLOCK_BYTES)
     if not compressed:
         given = (Piece(source, start, start + _BLOCK_BYTES) for start in range(0, size, _BLOCK_BYTES))
-    # This process compiles, or loads, what the others inherit; where they cannot they load it themselves.
+    with _pool(options, workers) as pool:
+        yield _waiting(pool, work, given, 3 * workers)
+
+
+@contextmanager
+def _tables_computed(source: Path, options: str, text: bool, workers: int) -> Iterator[Iterator[Done]]:
+    table, chosen = _table(), LegislationOptions.read(options)
+    if workers == 1 or source.suffix != ".arrow" or _size(source) < _TABLE_POOL_FROM_BYTES:
+        yield (_done(table.computed(batch, chosen), text) for batch in _batches_from(source, table))
+        return
+    with _readable_table(source, table), _opened_arrow(source) as file:
+        table.check_schema(file.schema)
+        lengths = [len(file.get_batch(place)) for place in range(file.num_record_batches)]
+    given = (Rows(source, place, start, _ROWS) for place, rows in enumerate(lengths) for start in range(0, rows, _ROWS))
+    with _pool(options, workers) as pool:
+        yield _waiting(pool, partial(compute_rows, options, text), given, 3 * workers)
+
+
+def compute_rows(options: str, text: bool, rows: Rows) -> Done:
+    """Compute some rows of an Arrow file, in another process."""
+    table = _table()
+    with _readable_table(rows.source, table), _opened_arrow(rows.source) as file:
+        batch = file.get_batch(rows.batch).slice(rows.start, rows.count)
+        batch.validate(full=True)
+        results = table.computed(batch, LegislationOptions.read(options))
+        done = _done(results, text)
+        return done if text else replace(done, payload=table.rights_of(results).serialize().to_pybytes())
+
+
+@contextmanager
+def _pool(options: str, workers: int) -> Iterator[ProcessPoolExecutor]:
+    # This process compiles, or loads, what the others inherit; where they cannot they load it themselves. Threads in
+    # place of processes wait for each other: no gain on 1,000,000 rows by two.
     ready = partial(warm, LegislationOptions.read(options))
     ready()
     alone = sys.platform == "linux" and threading.active_count() == 1
     context = multiprocessing.get_context("fork" if alone else "spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=None if alone else ready) as pool:
-        yield _waiting(pool, work, given, 3 * workers)
+        yield pool
 
 
-def _tables_computed(source: Path, options: str, text: bool) -> Iterator[Done]:
-    # One after the other: two threads wait for each other (1,000,000 cases in 2.8 s, 2.7 to 3.1 s by two).
-    table, chosen = _table(), LegislationOptions.read(options)
-    return (_done(table.computed(batch, chosen), text) for batch in _batches_from(source, table))
+def _size(source: Path) -> int:
+    return source.stat().st_size if source.is_file() else 0
 
 
 def _waiting(
@@ -208,9 +249,7 @@ def _table() -> Any:
 
 
 def _batches_from(source: Path, table: Any) -> Iterator[pa.RecordBatch]:
-    import pyarrow as pa
-
-    try:
+    with _readable_table(source, table):
         if source.suffix == ".parquet":
             import pyarrow.parquet as pq
 
@@ -218,12 +257,28 @@ def _batches_from(source: Path, table: Any) -> Iterator[pa.RecordBatch]:
                 table.check_schema(file.schema_arrow)
                 yield from file.iter_batches(batch_size=_ROWS)
         else:
-            with pa.memory_map(str(source)) as mapped, pa.ipc.open_file(mapped) as file:
+            with _opened_arrow(source) as file:
                 table.check_schema(file.schema)
                 for place in range(file.num_record_batches):
                     batch = file.get_batch(place)
                     batch.validate(full=True)
                     yield from (batch.slice(start, _ROWS) for start in range(0, len(batch), _ROWS))
+
+
+@contextmanager
+def _opened_arrow(source: Path) -> Iterator[pa.ipc.RecordBatchFileReader]:
+    import pyarrow as pa
+
+    with pa.memory_map(str(source)) as mapped, pa.ipc.open_file(mapped) as file:
+        yield file
+
+
+@contextmanager
+def _readable_table(source: Path, table: Any) -> Iterator[None]:
+    import pyarrow as pa
+
+    try:
+        yield
     except pa.ArrowNotImplementedError as error:
         raise FileError(
             f"{source} : écrivez les textes de « personnes » et de « montants » sans dictionnaire (store_schema=False)"
@@ -239,7 +294,7 @@ def _writer(target: Path) -> Iterator[Callable[[Any], object]]:
     if target.suffix in (*COLUMNAR, CSV):
         table = _table()
         with _batches_to(target, table.RIGHTS) as write:
-            yield lambda results: write(table.rights_of(results))
+            yield lambda results: write(table.rights_from(results))
         return
     try:
         with _text_to(target) as out:

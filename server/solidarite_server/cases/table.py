@@ -171,6 +171,11 @@ def rights_of(results: Results) -> pa.RecordBatch:
     return pa.record_batch([_identifiers(results.ids), *amounts, errors], schema=RIGHTS)
 
 
+def rights_from(payload: Results | bytes) -> pa.RecordBatch:
+    """A batch of RIGHTS of results, or of such a batch as another process has sent it."""
+    return pa.ipc.read_record_batch(payload, RIGHTS) if isinstance(payload, bytes) else rights_of(payload)
+
+
 def _identifiers(ids: Any) -> pa.Array:
     if isinstance(ids, pa.Array):
         return ids.cast(pa.string())
