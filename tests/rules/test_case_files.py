@@ -342,8 +342,7 @@ def test_several_processes_write_of_a_table_what_one_does(
         rows = file.read_all().to_pylist()
     rows[FEW // 2]["mois_droit"] = 202513
     with pa.ipc.new_file(source, table.CASES) as writer:
-        for start in range(0, FEW, 150):
-            writer.write_batch(pa.RecordBatch.from_pylist(rows[start : start + 150], table.CASES))
+        writer.write_table(pa.Table.from_pylist(rows, table.CASES), max_chunksize=150)
     told = []
     monkeypatch.setattr(case_files, "_ROWS", 60)
     for place, workers in enumerate(("1", "2")):
