@@ -1,6 +1,6 @@
 """Change the rules in every small way and count how many changes a test notices.
 
-    NUMBA_DISABLE_JIT=1 python -m tests.mutation                       # all of them, about twenty minutes
+    NUMBA_DISABLE_JIT=1 python -m tests.mutation                       # all of them, some thirty minutes
     NUMBA_DISABLE_JIT=1 python -m tests.mutation --sample 200 --seed 1
     NUMBA_DISABLE_JIT=1 python -m tests.mutation --part 1/4
     NUMBA_DISABLE_JIT=1 python -m tests.mutation --among survivors.txt # those of an earlier run, once tests were added

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 _BY_REASON: dict[str, tuple[str, ...]] = {
     "The allocataire is row 0: neither a partner nor a dependant ever is.": (
+        "condition_rsa: partenaire = o.conjoint_ouvre_a_un_etudiant and conjoint >= 0 and (int(persons[conjoint]['flags']) & bars == 0): conjoint >= 0: GtE -> Gt",
+        "condition_rsa: partenaire = o.conjoint_ouvre_a_un_etudiant and conjoint >= 0 and (int(persons[conjoint]['flags']) & bars == 0): 0 -> 1",
         "majoration: if conjoint >= 0 or (int(foyer['flags']) & F_MAYOTTE and o.mayotte) or (not bit(foyer['isole'], k)):: 0 -> 1",
         "suivant_a_charge: if (precedent < 0 or passe_avant(persons, moyennes, precedent, q)) and (trouve < 0 or passe_avant(persons, moyennes, q, trouve)):: precedent < 0: Lt -> LtE",
         "suivant_a_charge: if (precedent < 0 or passe_avant(persons, moyennes, precedent, q)) and (trouve < 0 or passe_avant(persons, moyennes, q, trouve)):: 0 -> 1",
