@@ -18,6 +18,7 @@ from solidarite_server.domain.foyer import DroitAsf, Foyer, Membre, RessourceMoi
 from solidarite_server.domain.month import Month
 from solidarite_server.domain.nature import NatureRessource as N
 from solidarite_server.engine import Explanation, explain, reference_quarter
+from solidarite_server.engine.natures import MINIMA_SOCIAUX, NEUTRALISABLE_OPENFISCA
 from solidarite_server.legislation import Fenetre, LegislationOptions, load_legislation
 
 ORACLE = LegislationOptions.openfisca()
@@ -77,13 +78,19 @@ def _judged_in(
     earning = {line.personne for line in ressources}
     membres: list[Membre] = []
     lines = list(ressources)
+    expecting = False
     for membre in foyer.membres:
         if membre.role is not Role.ENFANT or membre.autonomie_financiere or membre.personne not in earning:
             membres.append(membre)
             continue
         out = replace(membre, autonomie_financiere=True)
         without = replace(foyer, membres=tuple(out if m is membre else m for m in foyer.membres))
-        if _flat(foyer, ressources, month, options) == _flat(without, ressources, month, options):
+        brings = _flat(foyer, ressources, month, options) != _flat(without, ressources, month, options)
+        shift = 2 if window is Fenetre.M4_M2 else 1
+        if membre.date_naissance > month.last_day and _reaches_share(membre, ressources, month, shift):
+            # The higher limit of an only child is for one who is born; the majoration stays, as for a pregnancy.
+            brings, expecting = False, not any(m.role is Role.CONJOINT for m in foyer.membres)
+        if not brings or _beyond(membre, ressources, month, shift):
             membres.append(out)
             continue
         # Counted whatever he or she has: another, who is no dependant, keeps the resources.
@@ -95,12 +102,42 @@ def _judged_in(
         lines = [replace(line, personne=keeper) if line.personne == membre.personne else line for line in lines]
     if len(membres) == len(foyer.membres) and tuple(membres) == foyer.membres:
         return None
+    if expecting:
+        membres = [replace(m, grossesse=(month,)) if m.role is Role.ALLOCATAIRE else m for m in membres]
     return replace(foyer, membres=tuple(membres)), lines
 
 
 def _flat(foyer: Foyer, ressources: Sequence[RessourceMois], month: Month, options: LegislationOptions) -> Decimal:
-    found = explain(foyer, ressources, month, options=options)
+    # The oracle counts a child before birth.
+    born = tuple(replace(m, date_naissance=min(m.date_naissance, month.first_day)) for m in foyer.membres)
+    found = explain(replace(foyer, membres=born), ressources, month, options=options)
     return sum((s.amount_cents for s in found.rsa_steps if s.label.startswith(("Montant f", "Majoration"))), Decimal(0))
+
+
+def _reaches_share(membre: Membre, ressources: Sequence[RessourceMois], month: Month, shift: int) -> bool:
+    """Whether the resources of the quarter before a month reach 40 % of the base."""
+    limit = load_legislation().value("rsa.montant_forfaitaire", month) * 300
+    quarter = {month - shift - back for back in range(3)}
+    received = sum(r.montant_cents for r in ressources if r.personne == membre.personne and r.mois in quarter)
+    return received >= limit * load_legislation().value("openfisca.enfant_part_base", month)
+
+
+def _beyond(membre: Membre, ressources: Sequence[RessourceMois], month: Month, shift: int) -> bool:
+    """Whether what a stopped resource holds beyond three times the base reaches 40 % of it by itself."""
+    base = load_legislation().value("rsa.montant_forfaitaire", month) * 100
+    share = load_legislation().value("openfisca.enfant_part_base", month)
+    received: dict[N, dict[Month, int]] = {}
+    for line in ressources:
+        if line.personne == membre.personne:
+            months = received.setdefault(line.nature, {})
+            months[line.mois] = months.get(line.mois, 0) + line.montant_cents
+    left = 0
+    for nature, months in received.items():
+        stopped = months.get(month - 1, 0) > 0 and months.get(month, 0) == 0
+        if stopped and not NEUTRALISABLE_OPENFISCA[nature] and not MINIMA_SOCIAUX[nature]:
+            quarter = sum(months.get(month - shift - back, 0) for back in range(3))
+            left += max(0, quarter - int(3 * base))
+    return left >= 3 * share * base
 
 
 def _without_stopped_allowances(foyer: Foyer, ressources: Sequence[RessourceMois], droit: Month) -> list[RessourceMois]:
