@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 from solidarite_server.domain.errors import StoreUnavailable
 from solidarite_server.storage import SqliteStore
-from solidarite_server.storage.migrate import migrations
+from solidarite_server.storage import migrate as migrating
+from solidarite_server.storage.migrate import migrate, migrations
+from solidarite_server.storage.sqlite import _SqliteSession
 
 from tests.integration.stores.records import JULY, HandClock, batch, record, total
 
@@ -50,6 +52,21 @@ def judge(path: Path) -> None:
 
 def test_a_store_of_an_earlier_schema_opens_with_all_it_held(tmp_path: Path):
     judge(old_store(tmp_path))
+
+
+@pytest.mark.parametrize("number", [number for number, *_ in migrations("sqlite") if number > OLDEST])
+def test_a_store_of_each_later_schema_opens_with_all_it_held(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The oldest one, brought to that schema by its migrations and no further."""
+    path = old_store(tmp_path)
+    with monkeypatch.context() as patch, closing(sqlite3.connect(path, isolation_level=None)) as raw:
+        patch.setattr(migrating, "migrations", lambda dialect: migrations(dialect)[:number])
+        raw.execute("BEGIN")
+        migrate(_SqliteSession(raw), "sqlite")
+        raw.execute("COMMIT")
+        assert raw.execute("SELECT max(number) FROM migration").fetchone() == (number,)
+    judge(path)
 
 
 def test_a_migration_killed_before_any_statement_leaves_a_store_that_opens(tmp_path: Path):
