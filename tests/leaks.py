@@ -22,6 +22,8 @@ OWN = (
     # What a source or a front-end hands over.
     "*.dsn", "*.DSN", "*.edi", "*.csv", "*.jsonl", "*.ndjson", "*/rows.txt", "*/test_a_dsn_is_recognised*/a*",
     "*/foyers.json", "*/truth.json", "*/canaris*/in/*",
+    # The project itself and what it installs, where a test begins from a clone.
+    "*/depot/*", "*/site-packages/*",
     # The journal of an upload not acknowledged.
     "*/batches",
 )  # fmt: skip

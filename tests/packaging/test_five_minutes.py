@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import signal
 import subprocess
@@ -15,23 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.pages import commands, flat
+
 ROOT = Path(__file__).parents[2]
-
-
-def played(page: str) -> list[tuple[str, list[str]]]:
-    """The commands of the page's console blocks, each with the lines that it is said to print."""
-    found: list[tuple[str, list[str]]] = []
-    for block in re.findall(r"```console\n(.*?)```", page, re.DOTALL):
-        for line in block.splitlines():
-            if line.startswith("$ "):
-                found.append((line[2:], []))
-            else:
-                found[-1][1].append(line)
-    return found
-
-
-def squeezed(text: str) -> str:
-    return re.sub(r"\s+", " ", text).strip()
 
 
 @pytest.mark.long
@@ -62,11 +47,11 @@ def test_the_commands_of_the_page_bring_up_a_tls_server_with_identities(tmp_path
     run("python3 -m venv .venv", clone)
     run(".venv/bin/pip install --quiet --editable .[server]", clone)
     page = (clone / "docs" / "securite.md").read_text("utf-8").split("## Identités")[0]
-    commands = played(page)
-    assert len(commands) > 8
+    played = commands(page)
+    assert len(played) > 8
     server = None
     try:
-        for command, expected in commands:
+        for command, expected in played:
             if " serve " not in command:
                 said = run(command, clone)
             else:
@@ -77,8 +62,8 @@ def test_the_commands_of_the_page_bring_up_a_tls_server_with_identities(tmp_path
                 said = server.stdout.readline()
                 told(command)
             for line in expected:
-                assert squeezed(line) in squeezed(said), command
+                assert flat(line) in flat(said), command
     finally:
         if server is not None:
             server.send_signal(signal.SIGTERM)
-            server.wait(60)
+            server.communicate(timeout=60)
