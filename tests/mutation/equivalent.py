@@ -26,6 +26,8 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "rsa_exact: adultes = 2 if conjoint >= 0 and conjoint_compte_rsa(persons, conjoint, p, o) else 1: conjoint >= 0: GtE -> Gt",
     ),
     "Below 0 a rank is nobody, a place no month, whatever the number.": (
+        "ppa_exacte: note(trace, etape_de_fin(code), -1, -1, -total): 1 -> 2",
+        "ppa_exacte: note(trace, etape_de_fin(code), -1, -1, -total): 1 -> 2 (2)",
         "suivant_a_charge: trouve = -1: 1 -> 2",
         "rsa_exact: note(trace, S_MONTANT_FORFAITAIRE, k, -1, forfait / 3.0): 1 -> 2",
         "rsa_exact: note(trace, S_PRESTATIONS, k, -1, -familiales / 3.0): 1 -> 2",
