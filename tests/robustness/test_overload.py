@@ -328,9 +328,11 @@ def test_a_server_told_to_end_under_load_fails_no_call_while_another_takes_over(
     outcomes: Counter[str] = Counter()
     stop = threading.Event()
     body = slow_request()
-    with running(tmp_path, share_port="true") as first:
+    # None is refused for the time it would wait, however slow the machine.
+    shared = {"share_port": "true", "waiting_seconds": 10}
+    with running(tmp_path, **shared) as first:
         port = first.address.rpartition(":")[2]
-        with running(tmp_path, share_port="true", listen=f"127.0.0.1:{port}") as second:
+        with running(tmp_path, **shared, listen=f"127.0.0.1:{port}") as second:
 
             def caller() -> None:
                 with grpc.insecure_channel(first.address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
