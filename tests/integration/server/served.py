@@ -34,7 +34,9 @@ def served(folder: Path, day: str, **settings: object) -> Iterator[tuple[Solidar
     """Serve a store in `folder`; yields a client and the clock."""
     clock = MovedClock(datetime.now(UTC))
     clock.set(day)
-    chosen = Settings(listen="127.0.0.1:0", store=f"sqlite:///{folder / 'vie.db'}", **settings)  # type: ignore[arg-type]
+    # However slow the machine, no call is refused for the time it would wait.
+    given: dict[str, object] = {"waiting_seconds": 10, **settings}
+    chosen = Settings(listen="127.0.0.1:0", store=f"sqlite:///{folder / 'vie.db'}", **given)  # type: ignore[arg-type]
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
