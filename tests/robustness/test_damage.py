@@ -5,15 +5,21 @@ from __future__ import annotations
 import random
 import shutil
 import sqlite3
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
-from solidarite_server.domain.errors import SolidariteError
-from solidarite_server.ports import Batch
+from solidarite_server.domain.errors import SolidariteError, StoreUnavailable
+from solidarite_server.ports import Batch, NewEvent, Store
 from solidarite_server.record_columns import columns_of
 from solidarite_server.storage import SchemaError, SqliteStore
+from solidarite_server.storage.postgres import PostgresStore
+from solidarite_server.storage.sums import AHEAD, EVENT, FOYER, UPLOAD, Summed
 
-from tests.integration.stores.records import HandClock, record
+from tests.integration.stores.records import JULY, KEYS, HandClock, record
 from tests.robustness.seeds import seeds
 
 PEOPLE = [bytes([k]) * 16 for k in range(1, 30)]
@@ -96,3 +102,129 @@ def test_a_store_without_its_head_is_refused_when_it_is_opened(tmp_path: Path):
 def test_a_thousand_bytes_changed_never_give_a_wrong_amount(seed: int, tmp_path: Path):
     """A hundred for each seed."""
     flips(tmp_path, 100, seed)
+
+
+# Dossiers, events of declarations, positions of uploads
+
+TABLES = (FOYER, EVENT, UPLOAD, AHEAD)
+DOSSIER, SOURCE, ENVOI = "7654321", "paie-des-tests", "juillet"
+
+
+def with_a_declaration(store: Store) -> None:
+    """A dossier, a declaration of two events, an upload of 300 batches whose 302nd came before the 301st."""
+    store.put_foyers([(DOSSIER, b"what the household is made of")])
+    for number in range(2):
+        event = NewEvent(DOSSIER, JULY, number, "AMENDED", b"change %d" % number, f"request-{number}", b"hash")
+        store.append_events([event])
+    numbers = [*range(1, 301), 302]
+    store.append([Batch(SOURCE, ENVOI, number, columns_of([])) for number in numbers])
+
+
+READS: dict[str, Callable[[Store], object]] = {
+    "foyer": lambda store: store.foyer(DOSSIER),
+    "declaration_event": lambda store: [event.payload for event in store.events(DOSSIER, JULY)],
+    "upload": lambda store: store.position(SOURCE, ENVOI),
+    # The missing batch: with the one that came before it, the position passes both.
+    "upload_ahead": lambda store: store.append([Batch(SOURCE, ENVOI, 301, columns_of([]))]),
+}
+WITHOUT_ROW: dict[str, object] = {"foyer": None, "declaration_event": [b"change 0"], "upload": 0}
+"""What is read when the last row of a table is not found at all."""
+
+
+def judge(store: Store, table: Summed, column: str, expected: object) -> None:
+    """A row of which one byte was changed is seen by the check; a read says so, or at most does not find the row."""
+    assert f"La table {table.name} a 1 ligne(s) abîmée(s)." in store.check()
+    if column not in table.columns[: table.key]:
+        with pytest.raises(StoreUnavailable, match="abîmé"):
+            READS[table.name](store)
+    elif table is not AHEAD:
+        with suppress(StoreUnavailable):
+            assert READS[table.name](store) == WITHOUT_ROW[table.name] != expected
+
+
+def image(columns: tuple[Any, ...]) -> list[bytes]:
+    """The columns of a row as SQLite writes them: texts and blobs as they are, numbers on as few bytes as it can."""
+
+    def number(value: int) -> bytes:
+        size = next(size for size in (1, 2, 3, 4, 6, 8) if -(1 << 8 * size - 1) <= value < 1 << 8 * size - 1)
+        return value.to_bytes(size, "big", signed=True)
+
+    return [number(c) if isinstance(c, int) else c.encode() if isinstance(c, str) else c for c in columns]
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_a_byte_changed_in_any_column_of_a_row_is_seen_in_the_file(table: Summed, tmp_path: Path):
+    path, changed = tmp_path / "a.db", tmp_path / "b.db"
+    with closing(SqliteStore(path, clock=HandClock())) as store:
+        with_a_declaration(store)
+        assert store.check() == []  # the control
+        expected = READS[table.name](store) if table is not AHEAD else None
+        row = store._reading().rows(table.select())[-1]
+    with closing(sqlite3.connect(path)) as raw:
+        raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    content, parts = path.read_bytes(), image(row)
+    assert content.count(b"".join(parts)) == 1
+    place = content.index(b"".join(parts))
+    for column, part in zip((*table.columns, "checksum"), parts, strict=True):
+        assert part
+        for byte in part:
+            changed.write_bytes(content[:place] + bytes([byte ^ 1 << random.randrange(8)]) + content[place + 1 :])
+            place += 1
+            try:
+                with closing(SqliteStore(changed, clock=HandClock())) as store:
+                    found = store.check()
+                    assert found, f"a byte of {column} was changed"
+                    if "ne se lit pas" in " ".join(found):
+                        continue
+                    judge(store, table, column, expected)
+            finally:
+                for leftover in ("b.db-wal", "b.db-shm"):
+                    (tmp_path / leftover).unlink(missing_ok=True)
+
+
+CHANGES = {"text": "overlay({0} placing 'X' from 2)", "bytea": "set_byte({0}, 1, 7)", "number": "{0} + 256"}
+
+
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
+def test_a_byte_changed_in_any_column_of_a_row_is_seen_in_postgresql(table: Summed, postgres_url: str):
+    with (
+        closing(PostgresStore(postgres_url, clock=HandClock())) as store,
+        psycopg.connect(postgres_url, autocommit=True) as raw,
+    ):
+        with_a_declaration(store)
+        assert store.check() == []  # the control
+        expected = READS[table.name](store) if table is not AHEAD else None
+        types = dict(
+            raw.execute(
+                "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = %s", (table.name,)
+            ).fetchall()
+        )
+        last = f"ctid = (SELECT max(ctid) FROM {table.name})"
+        for column in (*table.columns, "checksum"):
+            change = CHANGES.get(types[column], CHANGES["number"]).format(column)
+            raw.execute(f"CREATE TEMP TABLE before AS SELECT * FROM {table.name}")  # type: ignore[call-overload]
+            raw.execute(f"UPDATE {table.name} SET {column} = {change} WHERE {last}")  # type: ignore[call-overload]
+            judge(store, table, column, expected)
+            raw.execute(f"DELETE FROM {table.name}")  # type: ignore[call-overload]
+            raw.execute(f"INSERT INTO {table.name} SELECT * FROM before ORDER BY 1, 2, 3")  # type: ignore[call-overload]
+            raw.execute("DROP TABLE before")
+        assert store.check() == []
+
+
+def test_a_dossier_that_is_damaged_is_not_given_a_new_checksum_by_a_renewal(tmp_path: Path):
+    path = tmp_path / "a.db"
+    with closing(SqliteStore(path, clock=HandClock(), keys=KEYS)) as store:
+        with_a_declaration(store)
+        store._writer.run("UPDATE foyer SET payload = X'00' || substr(payload, 2)")
+        with pytest.raises(StoreUnavailable, match="abîmé"):
+            store.renew_pseudonyms(2)
+        assert store.pseudonym_version() == 1
+
+
+def test_an_event_that_is_gone_from_the_middle_of_a_declaration_is_missed(tmp_path: Path):
+    with closing(SqliteStore(tmp_path / "a.db", clock=HandClock())) as store:
+        with_a_declaration(store)
+        store._writer.run("DELETE FROM declaration_event WHERE sequence = 1")
+        for read in (lambda: store.events(DOSSIER, JULY), lambda: store.events_between(JULY, "", None)):
+            with pytest.raises(StoreUnavailable, match="manque un événement"):
+                read()

@@ -16,6 +16,7 @@ import psutil
 import psycopg
 import pytest
 from solidarite_server.domain.errors import StoreUnavailable
+from solidarite_server.ports import Batch
 from solidarite_server.record_columns import columns_of, contents_of
 from solidarite_server.storage import migrate as migrating
 from solidarite_server.storage.migrate import migrations
@@ -148,6 +149,12 @@ def old(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
             content = contents_of(columns_of([kept])).tobytes()
             key = (PERSON, kept.record_id, kept.version, known_at, content)
             connection.execute("INSERT INTO record SELECT %s, id, %s, %s, %s, %s FROM source", key)
+        connection.execute("INSERT INTO foyer VALUES ('1', 15, 'dossier')")
+        connection.execute(
+            "INSERT INTO declaration_event VALUES ('1', %s, 1, 'AMENDED', 'change', 'r', 'h', 25)", (JULY.index,)
+        )
+        connection.execute("INSERT INTO upload VALUES ('paie', 'u', 3)")
+        connection.execute("INSERT INTO upload_ahead VALUES ('paie', 'u', 5)")
         connection.execute("UPDATE head SET commit_sequence = 4, known_at_us = 40")
     return postgres_url
 
@@ -160,6 +167,13 @@ def judge(url: str) -> None:
     ]  # fmt: skip
     assert total(store) == 127
     assert total(store, 20) == 110
+    foyer = store.foyer("1")
+    assert foyer is not None
+    assert (foyer.payload, foyer.known_at_us) == (b"dossier", 15)
+    assert [(event.payload, event.known_at_us) for event in store.events("1", JULY)] == [(b"change", 25)]
+    assert store.position("paie", "u") == 3
+    store.append([Batch("paie", "u", 4, columns_of([]))])
+    assert store.position("paie", "u") == 5
     assert store.append([batch(record(120, name="a", version=LAST_VERSION))])[0].unchanged == 1
     assert len(store.append([batch(record(1, name="a", version=2))])[0].refusals) == 1
     assert store.check() == []

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from solidarite_server.domain.errors import RequestReplayed, StaleEtag
+from solidarite_server.domain.errors import RequestReplayed, StaleEtag, StoreUnavailable
 from solidarite_server.ports import NewEvent, StoredEvent
+from solidarite_server.storage.sums import EVENT, intact, with_sum
 
 if TYPE_CHECKING:
     from solidarite_server.storage.sql import Commit, Row, Session
 
 _AT_ONCE = 200
 """Rows of one statement: far from what an engine accepts as parameters."""
-_COLUMNS = "numero_allocataire, mois, sequence, kind, payload, request_id, body_hash, known_at_us"
 
 _Key = tuple[str, int]
 
@@ -51,9 +51,10 @@ def append(commit: Commit, events: Sequence[NewEvent]) -> list[StoredEvent | Req
             kept = StoredEvent(last + 1, event.kind, event.payload, event.request_id, commit.now_us)
             requests[event.request_id] = _Request(kept.sequence, event.body_hash)
             added[key, kept.sequence] = kept
-            rows.append((*key, kept.sequence, kept.kind, kept.payload, kept.request_id, event.body_hash, commit.now_us))
+            told = (kept.kind, kept.payload, kept.request_id, event.body_hash)
+            rows.append(with_sum((*key, kept.sequence, *told, commit.now_us)))
             found.append(kept)
-    insert(commit.session, f"declaration_event ({_COLUMNS})", rows)
+    insert(commit.session, EVENT.into(), rows)
     return found
 
 
@@ -64,6 +65,24 @@ def insert(session: Session, into: str, rows: Sequence[Row]) -> None:
         one = f"({', '.join('?' * len(some[0]))})"
         values = ", ".join([one] * len(some))
         session.run(f"INSERT INTO {into} VALUES {values}", [value for row in some for value in row])  # noqa: S608
+
+
+def stored(rows: Sequence[Row]) -> list[StoredEvent]:
+    """The events of rows of `EVENT.select`, once their checksums are right."""
+    return [
+        StoredEvent(sequence, kind, payload, request_id, known_at_us)
+        for _, _, sequence, kind, payload, request_id, _, known_at_us in intact(EVENT, rows)
+    ]
+
+
+def by_declaration(rows: Sequence[Row]) -> dict[str, list[StoredEvent]]:
+    """The events of whole declarations of one month, oldest first, by dossier; StoreUnavailable when one is missing."""
+    found: dict[str, list[StoredEvent]] = {}
+    for row, event in zip(rows, stored(rows), strict=True):
+        found.setdefault(row[0], []).append(event)
+    if any(event.sequence != place for events in found.values() for place, event in enumerate(events, 1)):
+        raise StoreUnavailable("Il manque un événement à une déclaration du magasin : restaurez une sauvegarde.")
+    return found
 
 
 def _key(event: NewEvent) -> _Key:
@@ -88,8 +107,5 @@ def _held(session: Session, keys: Iterable[_Key]) -> dict[_Key, dict[str, _Reque
 
 
 def _stored(session: Session, key: _Key, sequence: int) -> StoredEvent:
-    query = (
-        "SELECT sequence, kind, payload, request_id, known_at_us FROM declaration_event"
-        " WHERE numero_allocataire = ? AND mois = ? AND sequence = ?"
-    )
-    return StoredEvent(*session.rows(query, (*key, sequence))[0])
+    query = f"{EVENT.select()} WHERE numero_allocataire = ? AND mois = ? AND sequence = ?"
+    return stored(session.rows(query, (*key, sequence)))[0]

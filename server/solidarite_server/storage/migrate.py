@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 
 _OLD_BLOCKS = ("sqlite", 4)
+_SUMS = {("sqlite", 7), ("postgresql", 5)}
 
 
 class SchemaError(RuntimeError):
@@ -51,6 +52,10 @@ def migrate(session: Session, dialect: str) -> None:
                 from solidarite_server.storage.old_blocks import take_over
 
                 take_over(session)
+            if (dialect, number) in _SUMS:
+                from solidarite_server.storage.sums import sum_all
+
+                sum_all(session)
             session.run("INSERT INTO migration VALUES (?, ?)", (number, checksum))
 
 

@@ -14,15 +14,13 @@ from typing import TYPE_CHECKING
 from solidarite_server.domain.month import Month
 from solidarite_server.ports import CampaignRow, StoredFoyer
 from solidarite_server.storage import audit
-from solidarite_server.storage.persons import Persons, with_persons
+from solidarite_server.storage.persons import PSEUDONYM_VERSION, Persons, with_persons
+from solidarite_server.storage.sums import FOYER, intact, row_sum
 
 if TYPE_CHECKING:
-    from solidarite_server.storage.sql import Commit, Session
+    from solidarite_server.storage.sql import Commit, Row, Session
 
-_VERSIONS_AFTER = (
-    "SELECT numero_allocataire, known_at_us, payload FROM foyer"
-    " WHERE (numero_allocataire, known_at_us) > (?, ?) ORDER BY 1, 2 LIMIT 5000"
-)
+_VERSIONS_AFTER = f"{FOYER.select()} WHERE (numero_allocataire, known_at_us) > (?, ?) ORDER BY 1, 2 LIMIT 5000"
 _EVENTS = "SELECT 1 FROM declaration_event AS e WHERE e.numero_allocataire = foyer.numero_allocataire"
 _LATER = (
     "SELECT 1 FROM foyer AS later WHERE later.numero_allocataire = foyer.numero_allocataire"
@@ -74,12 +72,9 @@ class PersonalDataSql(ABC):
 
             count = self._rename_records(session, renewed)
             after: tuple[str, int] = ("", 0)
-            while rows := session.rows(_VERSIONS_AFTER, after):
+            while rows := intact(FOYER, session.rows(_VERSIONS_AFTER, after)):
                 payloads = with_persons([row[2] for row in rows], renewed)
-                session.many(
-                    "UPDATE foyer SET payload = ? WHERE numero_allocataire = ? AND known_at_us = ?",
-                    [(payload, row[0], row[1]) for payload, row in zip(payloads, rows, strict=True)],
-                )
+                _rewrite(session, [(row[0], row[1], payload) for payload, row in zip(payloads, rows, strict=True)])
                 after = (rows[-1][0], rows[-1][1])
             self._persons.put_version(session, version)
         self._wipe()
@@ -104,14 +99,11 @@ class PersonalDataSql(ABC):
 
     def foyer_versions(self, numero_allocataire: str) -> list[StoredFoyer]:
         """Every version of a dossier, oldest first."""
-        query = (
-            "SELECT payload, known_at_us, (SELECT pseudonym_version FROM head) FROM foyer"
-            " WHERE numero_allocataire = ? ORDER BY known_at_us"
-        )
-        return self._outside(self._reading().rows(query, (numero_allocataire,)))
+        query = f"{FOYER.select(PSEUDONYM_VERSION)} WHERE numero_allocataire = ? ORDER BY known_at_us"
+        return [version for _, version in self._outside(self._reading().rows(query, (numero_allocataire,)))]
 
     @abstractmethod
-    def _outside(self, rows: Sequence[tuple[bytes, int, int]]) -> list[StoredFoyer]: ...
+    def _outside(self, rows: Sequence[Row]) -> list[tuple[str, StoredFoyer]]: ...
 
     def declared_months(self, numero_allocataire: str) -> list[Month]:
         """The months of which a dossier has a declaration."""
@@ -147,10 +139,8 @@ class PersonalDataSql(ABC):
         """Write other contents in the place of versions of a dossier."""
         with self._transaction() as commit:
             payloads = self._persons.dossiers_inside([version.payload for version in versions], commit.pseudonyms)
-            commit.session.many(
-                "UPDATE foyer SET payload = ? WHERE numero_allocataire = ? AND known_at_us = ?",
-                [(p, numero_allocataire, version.known_at_us) for p, version in zip(payloads, versions, strict=True)],
-            )
+            rows = zip(versions, payloads, strict=True)
+            _rewrite(commit.session, [(numero_allocataire, version.known_at_us, payload) for version, payload in rows])
         self._wipe()
 
     # Retention
@@ -201,3 +191,11 @@ class PersonalDataSql(ABC):
             removed = audit.purge(commit, before_us, self._audit_key)
         self._wipe()
         return removed
+
+
+def _rewrite(session: Session, rows: Sequence[Row]) -> None:
+    """Write other contents in the place of versions of dossiers: rows (number, instant, content)."""
+    session.many(
+        "UPDATE foyer SET payload = ?, checksum = ? WHERE numero_allocataire = ? AND known_at_us = ?",
+        [(row[2], row_sum(row), row[0], row[1]) for row in rows],
+    )

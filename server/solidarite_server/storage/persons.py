@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from solidarite_server.storage.sql import Session
 
 PERSON_BYTES = 16
+PSEUDONYM_VERSION = "(SELECT pseudonym_version FROM head)"
+"""As a column: the version that persons are wrapped under in what the same statement reads."""
 _HOLDING = ("source", "foyer", "declaration_event", "audit")
 """Tables that hold something in a store that was ever used."""
 _IN_DOSSIER = re.compile(rb'(?<="pseudonyme":")[0-9a-f]{32}(?=")')

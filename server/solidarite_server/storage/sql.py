@@ -36,7 +36,8 @@ from solidarite_server.record_columns import record_from
 from solidarite_server.services.keyring import Keyring
 from solidarite_server.storage import audit, declarations
 from solidarite_server.storage.personal import PersonalDataSql
-from solidarite_server.storage.persons import PERSON_BYTES, Persons
+from solidarite_server.storage.persons import PERSON_BYTES, PSEUDONYM_VERSION, Persons
+from solidarite_server.storage.sums import AHEAD, EVENT, FOYER, UPLOAD, intact, with_sum, wrong
 from solidarite_server.storage.versions import Version, documents_of, told
 
 FOREVER = 1 << 62
@@ -129,9 +130,7 @@ class SqlStore(PersonalDataSql, ABC):
 
     def position(self, source_id: str, upload_id: str) -> int:
         """Highest batch sequence up to which every batch of the upload is durable."""
-        query = "SELECT position FROM upload WHERE source_id = ? AND upload_id = ?"
-        rows = self._reading().rows(query, (source_id, upload_id))
-        return int(rows[0][0]) if rows else 0
+        return _position(self._reading(), (source_id, upload_id))
 
     def commit_sequence(self) -> int:
         """The newest commit visible here."""
@@ -172,49 +171,50 @@ class SqlStore(PersonalDataSql, ABC):
 
     def put_foyers(self, dossiers: Sequence[tuple[str, bytes]]) -> tuple[list[bool], int]:
         """Keep dossiers durably; True where the content is new."""
-        query = "SELECT payload FROM foyer WHERE numero_allocataire = ? ORDER BY known_at_us DESC LIMIT 1"
+        query = f"{FOYER.select()} WHERE numero_allocataire = ? ORDER BY known_at_us DESC LIMIT 1"
         upsert = (
-            "INSERT INTO foyer VALUES (?, ?, ?) ON CONFLICT (numero_allocataire, known_at_us)"
-            " DO UPDATE SET payload = excluded.payload"
+            f"{FOYER.insert()} ON CONFLICT (numero_allocataire, known_at_us)"
+            " DO UPDATE SET payload = excluded.payload, checksum = excluded.checksum"
         )
         changed = []
         with self._transaction() as commit:
             kept = self._persons.dossiers_inside([payload for _, payload in dossiers], commit.pseudonyms)
             for numero, payload in zip((numero for numero, _ in dossiers), kept, strict=True):
-                held = commit.session.rows(query, (numero,))
-                changed.append(not held or held[0][0] != payload)
+                held = intact(FOYER, commit.session.rows(query, (numero,)))
+                changed.append(not held or held[0][2] != payload)
                 if changed[-1]:
-                    commit.session.run(upsert, (numero, commit.now_us, payload))
+                    commit.session.run(upsert, with_sum((numero, commit.now_us, payload)))
         return changed, commit.sequence
 
     def foyer(self, numero_allocataire: str, *, known_at_us: int | None = None) -> StoredFoyer | None:
         """The newest version, or the newest known at that instant."""
-        query = (
-            "SELECT payload, known_at_us, (SELECT pseudonym_version FROM head) FROM foyer"
-            " WHERE numero_allocataire = ? AND known_at_us <= ? ORDER BY known_at_us DESC LIMIT 1"
-        )
-        rows = self._reading().rows(query, (numero_allocataire, FOREVER if known_at_us is None else known_at_us))
-        return self._outside(rows)[0] if rows else None
+        if known_at_us is not None:
+            # All of them, so that one whose instant is damaged is seen, rather than passed over for an older one.
+            known = [one for one in self.foyer_versions(numero_allocataire) if one.known_at_us <= known_at_us]
+            return known[-1] if known else None
+        query = f"{FOYER.select(PSEUDONYM_VERSION)} WHERE numero_allocataire = ? ORDER BY known_at_us DESC LIMIT 1"
+        rows = self._reading().rows(query, (numero_allocataire,))
+        return self._outside(rows)[0][1] if rows else None
 
     def foyers_between(self, after: str, up_to: str | None) -> list[tuple[str, StoredFoyer]]:
         """The newest versions of the dossiers of a range of numbers."""
         query = (
-            "SELECT payload, known_at_us, (SELECT pseudonym_version FROM head), numero_allocataire FROM"
-            " (SELECT numero_allocataire, payload, known_at_us, row_number() OVER"
+            "SELECT (SELECT pseudonym_version FROM head), numero_allocataire, known_at_us, payload, checksum FROM"
+            " (SELECT numero_allocataire, known_at_us, payload, checksum, row_number() OVER"
             " (PARTITION BY numero_allocataire ORDER BY known_at_us DESC) AS place FROM foyer"
             " WHERE numero_allocataire > ? AND numero_allocataire <= ?) AS versions"
             " WHERE place = 1 ORDER BY numero_allocataire"
         )
-        rows = self._reading().rows(query, (after, _LAST_NUMBER if up_to is None else up_to))
-        return list(zip((row[3] for row in rows), self._outside(rows), strict=True))
+        return self._outside(self._reading().rows(query, (after, _LAST_NUMBER if up_to is None else up_to)))
 
-    def _outside(self, rows: Sequence[Row]) -> list[StoredFoyer]:
-        """Dossiers of rows (payload, known_at_us, version of the keys), all read by one statement."""
+    def _outside(self, rows: Sequence[Row]) -> list[tuple[str, StoredFoyer]]:
+        """Dossiers with their numbers, of rows (version of the keys, `FOYER.select`) read by one statement."""
         if not rows:
             return []
-        version = self._persons.checked(rows[0][2])
-        payloads = self._persons.dossiers_outside([row[0] for row in rows], version)
-        return [StoredFoyer(payload, row[1]) for payload, row in zip(payloads, rows, strict=True)]
+        version = self._persons.checked(rows[0][0])
+        kept = intact(FOYER, [row[1:] for row in rows])
+        payloads = self._persons.dossiers_outside([payload for *_, payload in kept], version)
+        return [(row[0], StoredFoyer(payload, row[1])) for payload, row in zip(payloads, kept, strict=True)]
 
     def foyer_bounds(self, step: int) -> list[str]:
         """The last number of every block of `step` dossiers."""
@@ -241,26 +241,19 @@ class SqlStore(PersonalDataSql, ABC):
         self, numero_allocataire: str, mois_declaration: Month, *, known_at_us: int | None = None
     ) -> list[StoredEvent]:
         """The events, oldest first."""
-        query = (
-            "SELECT sequence, kind, payload, request_id, known_at_us FROM declaration_event"
-            " WHERE numero_allocataire = ? AND mois = ? AND known_at_us <= ? ORDER BY sequence"
-        )
-        horizon = FOREVER if known_at_us is None else known_at_us
-        rows = self._reading().rows(query, (numero_allocataire, mois_declaration.index, horizon))
-        return [StoredEvent(*row) for row in rows]
+        query = f"{EVENT.select()} WHERE numero_allocataire = ? AND mois = ? ORDER BY sequence"
+        rows = self._reading().rows(query, (numero_allocataire, mois_declaration.index))
+        held = declarations.by_declaration(rows).get(numero_allocataire, [])
+        return [event for event in held if known_at_us is None or event.known_at_us <= known_at_us]
 
     def events_between(self, mois_declaration: Month, after: str, up_to: str | None) -> dict[str, list[StoredEvent]]:
         """The events of a month's declarations, for a range of dossiers."""
         query = (
-            "SELECT numero_allocataire, sequence, kind, payload, request_id, known_at_us FROM declaration_event"
-            " WHERE mois = ? AND numero_allocataire > ? AND numero_allocataire <= ?"
+            f"{EVENT.select()} WHERE mois = ? AND numero_allocataire > ? AND numero_allocataire <= ?"
             " ORDER BY numero_allocataire, sequence"
         )
-        found: dict[str, list[StoredEvent]] = {}
         bounds = (mois_declaration.index, after, _LAST_NUMBER if up_to is None else up_to)
-        for numero, *event in self._reading().rows(query, bounds):
-            found.setdefault(numero, []).append(StoredEvent(*event))
-        return found
+        return declarations.by_declaration(self._reading().rows(query, bounds))
 
     # Campaigns
 
@@ -342,7 +335,9 @@ class SqlStore(PersonalDataSql, ABC):
 
     def check(self) -> list[str]:
         """What is wrong with the store, in French; empty when nothing is."""
-        return self.verify_audit()
+        with self._snapshot() as session:
+            found = wrong(session)
+        return [*found, *self.verify_audit()]
 
 
 def _cut(persons: bytes) -> list[bytes]:
@@ -378,15 +373,19 @@ def _seal(commit: Commit, batch: Batch, source: int) -> list[Refusal]:
     return refusals
 
 
+def _position(session: Session, key: tuple[str, str]) -> int:
+    rows = intact(UPLOAD, session.rows(f"{UPLOAD.select()} WHERE source_id = ? AND upload_id = ?", key))
+    return int(rows[0][2]) if rows else 0
+
+
 def _advance(session: Session, batch: Batch) -> None:
     key = (batch.source_id, batch.upload_id)
-    rows = session.rows("SELECT position FROM upload WHERE source_id = ? AND upload_id = ?", key)
-    position = rows[0][0] if rows else 0
+    position = _position(session, key)
     if batch.batch_sequence <= position:
         return
-    session.run("INSERT INTO upload_ahead VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (*key, batch.batch_sequence))
-    query = "SELECT batch_sequence FROM upload_ahead WHERE source_id = ? AND upload_id = ? ORDER BY batch_sequence"
-    for (number,) in session.rows(query, key):
+    session.run(f"{AHEAD.insert()} ON CONFLICT DO NOTHING", with_sum((*key, batch.batch_sequence)))
+    query = f"{AHEAD.select()} WHERE source_id = ? AND upload_id = ? ORDER BY batch_sequence"
+    for *_, number in intact(AHEAD, session.rows(query, key)):
         if number != position + 1:
             break
         position = number
@@ -394,9 +393,9 @@ def _advance(session: Session, batch: Batch) -> None:
         "DELETE FROM upload_ahead WHERE source_id = ? AND upload_id = ? AND batch_sequence <= ?", (*key, position)
     )
     session.run(
-        "INSERT INTO upload VALUES (?, ?, ?) ON CONFLICT (source_id, upload_id)"
-        " DO UPDATE SET position = excluded.position",
-        (*key, position),
+        f"{UPLOAD.insert()} ON CONFLICT (source_id, upload_id)"
+        " DO UPDATE SET position = excluded.position, checksum = excluded.checksum",
+        with_sum((*key, position)),
     )
 
 
