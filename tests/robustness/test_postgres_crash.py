@@ -184,6 +184,14 @@ def test_records_of_the_old_form_are_kept_by_the_migration_to_narrow_ones(old: s
     judge(old)
 
 
+def test_a_server_of_an_earlier_version_cannot_write_a_row_without_its_checksum(old: str):
+    with psycopg.connect(old) as connection:
+        connection.execute("INSERT INTO foyer VALUES ('2', 15, 'dossier')")  # the control: it could, before
+    judge(old)
+    with psycopg.connect(old) as connection, pytest.raises(psycopg.errors.NotNullViolation):
+        connection.execute("INSERT INTO foyer VALUES ('3', 15, 'dossier')")
+
+
 def copies(url: str) -> Callable[[], str]:
     """Makes copies of a database, each under a name of its own."""
     name = psycopg.conninfo.conninfo_to_dict(url)["dbname"]
