@@ -144,7 +144,7 @@ class Settings(BaseSettings):
     waiting_calls: int = Field(default=64, ge=1, le=1_000)
     """Appels simples qui attendent ou s'exécutent à la fois dans un processus ; les suivants sont refusés aussitôt,
     avec le moment où revenir (RESOURCE_EXHAUSTED, RetryInfo)."""
-    waiting_seconds: float = Field(default=0.03, gt=0, le=10)
+    waiting_seconds: float = Field(default=0.08, gt=0, le=10)
     """Attente au-delà de laquelle un appel simple est refusé de même plutôt que mis en file : celle que son tour lui
     promet, les appelants (les connexions) étant servis l'un après l'autre."""
     open_streams: int = Field(default=500, ge=1, le=10_000)

@@ -322,6 +322,19 @@ def reach(page: Page, identifier: str, most: int = 40) -> None:
     raise AssertionError(f"{identifier} is not reached with {most} tabs")
 
 
+def test_calls_refused_because_too_many_wait_come_back_by_themselves(
+    visit: Visit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("SOLIDARITE_WAITING_CALLS", "4")
+    refused: list[str] = []
+    with served(tmp_path, page=True) as running:
+        page = visit(running)
+        page.on("response", lambda answer: refused.extend(["8"] if answer.headers.get("grpc-status") == "8" else []))
+        open_household(page, AMINA)
+        expect(page.locator("#et-si svg[role=img]")).to_be_visible()
+    assert refused, "the page asks for its curve in one go: some of it was to be refused"
+
+
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (320, 640), (550, 400)], ids=["phone", "small", "zoom-200"])
 def test_nothing_overflows(visit: Visit, shared: Served, axe: str, width: int, height: int):
     page = visit(shared, width, height)

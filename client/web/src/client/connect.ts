@@ -6,6 +6,7 @@ import { createGrpcWebTransport } from "@connectrpc/connect-web";
 import type { Month } from "../gen/solidarite/v1/common_pb.ts";
 import { DeclarationService, type WatchDeclarationResponse } from "../gen/solidarite/v1/declaration_pb.ts";
 import { EntitlementService } from "../gen/solidarite/v1/entitlement_pb.ts";
+import { ErrorReason } from "../gen/solidarite/v1/error_reason_pb.ts";
 import { FoyerService } from "../gen/solidarite/v1/foyer_pb.ts";
 import { errorsInterceptor, SolidariteError } from "./errors.ts";
 
@@ -35,7 +36,7 @@ export interface Solidarite {
 export function connectTo(options: SolidariteOptions): Solidarite {
   const transport = createGrpcWebTransport({
     baseUrl: options.baseUrl,
-    interceptors: [errorsInterceptor, identified(options.token)],
+    interceptors: [comesBack, errorsInterceptor, identified(options.token)],
   });
   return {
     declarations: createClient(DeclarationService, transport),
@@ -43,6 +44,26 @@ export function connectTo(options: SolidariteOptions): Solidarite {
     foyers: createClient(FoyerService, transport),
   };
 }
+
+const TIMES_AGAIN = 3;
+
+/**
+ * A call refused because too many were waiting was not carried out: it is made again after the delay that the service
+ * gives, up to three times.
+ */
+const comesBack: Interceptor = (next) => async (request) => {
+  for (let again = 0; ; again++) {
+    try {
+      return await next(request);
+    } catch (thrown) {
+      const { reason, retryAfterSeconds } = SolidariteError.from(thrown);
+      const refused = reason === ErrorReason.OVERLOADED && retryAfterSeconds !== undefined;
+      if (!refused || request.stream || again === TIMES_AGAIN) throw thrown;
+      await pause(retryAfterSeconds, request.signal);
+      if (request.signal.aborted) throw thrown;
+    }
+  }
+};
 
 function identified(token: SolidariteOptions["token"]): Interceptor {
   return (next) => async (request) => {
