@@ -91,6 +91,10 @@ class PlannedUser(GrpcUser):
         return 1.0
 
     @task
+    def play(self) -> None:
+        """The one task of a user: Locust would draw between a task and the one that it overrides."""
+        self.follow_the_plan()
+
     def follow_the_plan(self) -> None:
         """Start every arrival at its instant, once."""
         share = 1 / (self.fixed_count * self.arrivals_in_each_act())
@@ -407,7 +411,6 @@ class Operator(PlannedUser):
 
     flow = "campaigns"
 
-    @task
     def follow_the_plan(self) -> None:
         """Run campaigns, one after the other."""
         going_on = self.plan.shape.recomputation and not self.planned and self.wait_until(self.session.start)

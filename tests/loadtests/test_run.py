@@ -209,3 +209,9 @@ def test_a_target_where_nothing_answers_is_told_clearly(tmp_path):
     assert done.returncode == 3
     assert "no service answers at 127.0.0.1:1" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_each_user_has_one_task_so_that_locust_draws_nothing():
+    program = "from loadtests.locustfile import KINDS; print([len(kind.tasks) for kind in KINDS])"
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert set(json.loads(told)) == {1}
