@@ -535,6 +535,14 @@ def test_the_turnover_of_sales_takes_the_place_of_the_profit_of_earlier_years():
     assert due([], replace(seller, chiffre_affaires=earlier))[1] == 30_451
 
 
+def test_a_turnover_of_zero_takes_the_place_of_the_profit_too():
+    # Whoever declares a quarter without a sale has no income of it, whatever the profit of 2025.
+    nothing = (ChiffreAffaires(QUARTER[0], RegimeNonSalarie.MICRO_VENTE, 0),)
+    seller = allocataire(benefices_annuels={2025: 1_200_000}, chiffre_affaires=nothing)
+    assert due([], seller)[0] == due([], allocataire())[0] == 65_169
+    assert due([], replace(seller, chiffre_affaires=()))[0] == 0
+
+
 @pytest.mark.parametrize(("stoppage", "work"), [(date(2026, 4, 30), False), (date(2026, 5, 1), True)])
 def test_sick_pay_is_work_income_in_the_month_of_the_stoppage_and_the_next_two(stoppage: date, work: bool):
     # July is the third month of a stoppage of May.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from solidarite_server.engine.columns import (
+    CA_VENTE,
     CAPITAUX_ANNEE,
     CAPITAUX_N2,
     NON_COMPTEES,
@@ -60,7 +61,8 @@ def lay_amounts(sources, cases, amounts, firsts, read, lines, counts):
                             end = _put(lines, begin, end, person, PROFIT_POSITIF, k, cents)
         kept = begin
         for i in range(begin, end):
-            if lines[i]["cents"] != 0:
+            # A turnover of zero is declared too: it takes the place of the profit.
+            if lines[i]["cents"] != 0 or lines[i]["category"] >= CA_VENTE:
                 _copy(lines, i, kept)
                 kept += 1
         end = kept

@@ -437,7 +437,9 @@ def _lines(
             sums[-1, NON_COMPTEES, k] += held.personnes_non_comptees
     for place, membre in enumerate(membres):
         _yearly_lines(membre, place, window, read, sums)
-    return [(category, k, person, amount) for (person, category, k), amount in sorted(sums.items()) if amount]
+    # A turnover of zero is declared too: it takes the place of the profit.
+    kept = ((key, amount) for key, amount in sorted(sums.items()) if amount or key[1] >= CA_VENTE)
+    return [(category, k, person, amount) for (person, category, k), amount in kept]
 
 
 def _yearly_lines(
