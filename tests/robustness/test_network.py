@@ -51,10 +51,10 @@ def test_over_a_bad_network_every_record_arrives_once_and_every_error_says_what_
         for thread in (reader, *threads):
             thread.start()
         for round_ in range(6):
-            time.sleep(chance.uniform(0.2, 0.5))
+            time.sleep(chance.uniform(0.2, 0.5))  # anywhere in what is being sent
             if round_ == 3:
                 between.silence()
-                time.sleep(0.5)
+                time.sleep(0.5)  # how long the line is mute
                 between.heal()
             else:
                 between.cut()
