@@ -1,16 +1,24 @@
 """The reference page in a real Chromium: the whole flow, what is refused, what arrives late, for every reader."""
 
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import grpc
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
 from pydantic import SecretStr
+from solidarite.v1 import common_pb2, declaration_pb2
+from solidarite.v1.declaration_pb2_grpc import DeclarationServiceStub
 from solidarite_client import ClientSettings, SolidariteClient, confirm
 from solidarite_server.cli_demo_web import LATE_FILES
 
 from tests.browser.served import Served, served
+from tests.robustness.served import NEVER
 
+RESOURCE_EXHAUSTED = str(grpc.StatusCode.RESOURCE_EXHAUSTED.value[0])
 AMINA, ZOE, CHIDI = "0000001", "0000002", "0000004"
 expect.set_options(timeout=15_000)  # CI's two cores are shared
 Visit = Callable[..., Page]
@@ -326,13 +334,42 @@ def test_calls_refused_because_too_many_wait_come_back_by_themselves(
     visit: Visit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("SOLIDARITE_WAITING_CALLS", "4")
-    refused: list[str] = []
+    monkeypatch.setenv("SOLIDARITE_FRESHNESS_WAIT_SECONDS", "0.2")
     with served(tmp_path, page=True) as running:
         page = visit(running)
-        page.on("response", lambda answer: refused.extend(["8"] if answer.headers.get("grpc-status") == "8" else []))
-        open_household(page, AMINA)
+        with (
+            every_place_taken(running, 4),
+            page.expect_response(lambda answer: answer.headers.get("grpc-status") == RESOURCE_EXHAUSTED),
+        ):
+            page.get_by_label("Foyer d'exemple").select_option(AMINA)
+            page.get_by_role("button", name="Ouvrir la déclaration").click()
         expect(page.locator("#et-si svg[role=img]")).to_be_visible()
-    assert refused, "the page asks for its curve in one go: some of it was to be refused"
+
+
+@contextmanager
+def every_place_taken(running: Served, places: int) -> Iterator[None]:
+    """Calls that wait inside the server for a commit that will not come, as many as may wait and always some more."""
+    over = threading.Event()
+    request = declaration_pb2.PrefillDeclarationRequest(
+        numero_allocataire=ZOE, mois_declaration=common_pb2.Month(year=2026, month=11), at_least_as_fresh=NEVER
+    )
+
+    def call_again_and_again(stub: DeclarationServiceStub) -> None:
+        while not over.is_set():
+            with suppress(grpc.RpcError):
+                stub.PrefillDeclaration(request, metadata=list(running.bearer(ZOE).items()), timeout=10)
+
+    with (
+        grpc.insecure_channel(running.gateway.removeprefix("http://")) as channel,
+        ThreadPoolExecutor(2 * places) as threads,
+    ):
+        calls = [threads.submit(call_again_and_again, DeclarationServiceStub(channel)) for _ in range(2 * places)]
+        try:
+            yield
+        finally:
+            over.set()
+        for call in calls:
+            call.result()
 
 
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (320, 640), (550, 400)], ids=["phone", "small", "zoom-200"])

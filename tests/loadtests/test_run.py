@@ -164,7 +164,14 @@ def test_a_run_that_is_stopped_leaves_no_process_and_no_folder(tmp_path):
     arguments = command("run", "ordinary-day", *TINY, "--duration", "10m", "--processes", "2", "--reports", tmp_path)
     environment = {"TMPDIR": str(tmp_path), "PATH": "/usr/bin:/bin"}
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
-    runs = [subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment) for _ in signals]
+    # A shell's background job, as a suite may be, ignores SIGINT and hands that on.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        runs = [
+            subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment) for _ in signals
+        ]
+    finally:
+        signal.signal(signal.SIGINT, before)
     started = []
     for process, number in zip(runs, signals, strict=True):
         with process:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import signal
 import subprocess
 import sys
@@ -13,6 +14,9 @@ from pathlib import Path
 import psutil
 
 from tests.robustness.servers import CODE, environment
+
+NEVER = base64.urlsafe_b64encode(b"s1." + (1 << 40).to_bytes(8, "big")).decode()
+"""Token of a commit that will not come in SQLite."""
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import socket
 import threading
 import time
@@ -17,14 +16,13 @@ from grpc_status import rpc_status
 from solidarite.v1 import common_pb2, declaration_pb2, entitlement_pb2, foyer_pb2, resource_record_pb2
 
 from tests.robustness.peers import ENHANCE_YOUR_CALM, REFUSED_STREAM, WATCH, Peer, bomb, peer
-from tests.robustness.served import Served, running
+from tests.robustness.served import NEVER, Served, running
 
 PREFILL = "/solidarite.v1.DeclarationService/PrefillDeclaration"
 COMPUTE = "/solidarite.v1.EntitlementService/ComputeEntitlements"
 STREAM = "/solidarite.v1.EntitlementService/StreamEntitlements"
 RECORDS = "/solidarite.v1.ResourceRecordService/StreamResourceRecords"
 M = common_pb2.Month(year=2026, month=11)
-NEVER = base64.urlsafe_b64encode(b"s1." + (1 << 40).to_bytes(8, "big")).decode()
 """The token of a commit that will not come."""
 
 
