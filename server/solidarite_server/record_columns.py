@@ -93,6 +93,7 @@ CONTENT_FIELDS = tuple(name for name in RECORD_DTYPE.names or () if name not in 
 CONTENT_DTYPE = np.dtype([(name, RECORD_DTYPE[name]) for name in CONTENT_FIELDS])
 """What a store keeps of a version beside its key, as bytes."""
 _CONTENT = struct.Struct("<iiq14s20s16sIBBBB")
+_MOIS = struct.Struct("<i")
 _FLUX = {flux.value: flux for flux in FluxSource}
 _NATURES = {nature.value: nature for nature in NatureRessource}
 _MODES = {mode.value: mode for mode in Mode}
@@ -104,6 +105,12 @@ def contents_of(columns: RecordColumns) -> npt.NDArray[np.void]:
     for name in CONTENT_FIELDS:
         content[name] = columns[name]
     return content
+
+
+def mois_index_of(content: bytes) -> int:
+    """The month a content counts for, as `Month.index`: its first field, without reading the others."""
+    index: int = _MOIS.unpack_from(content)[0]
+    return index
 
 
 def record_from(person: bytes, source_id: str, record_id: bytes, version: int, content: bytes) -> ResourceRecord:

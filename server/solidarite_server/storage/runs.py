@@ -55,7 +55,7 @@ _HASHED = np.dtype(
     }
 )
 _RECORD_BYTES, _KEY_BYTES = 36, 40
-_KEY, _INSTANT = struct.Struct(">I16sI"), struct.Struct("<q")
+_KEY, _INSTANT, _BLOCK_END = struct.Struct(">I16sI"), struct.Struct("<q"), struct.Struct("<IQ")
 _ALL_BITS = 2**64 - 1
 _FEW_PERSONS = 8
 BLOCK_ROWS = 66
@@ -319,12 +319,13 @@ class _Look(NamedTuple):
         words, fences = run.words.data, run.fences.data
         return cls(run.part.first, run.part.last, words, len(words), fences, run.number << _RUN_SHIFT)
 
-    def blocks_of(self, prefix: int) -> range:
-        """Numbers of the blocks that may hold a person."""
-        start = stop = bisect_left(self.fences, prefix)
-        while stop < len(self.fences) and self.fences[stop] == prefix:
-            stop += 1
-        return range(self.first_block + max(0, start - 1), self.first_block + stop)
+
+def _blocks_of_one(fences: memoryview, first_block: int, prefix: int) -> range:
+    """Numbers of the blocks that may hold a person."""
+    start = stop = bisect_left(fences, prefix)
+    while stop < len(fences) and fences[stop] == prefix:
+        stop += 1
+    return range(first_block + max(0, start - 1), first_block + stop)
 
 
 class Runs:
@@ -404,17 +405,19 @@ class Runs:
 
     def _of_few(self, session: Session, persons: Sequence[bytes], horizon: int) -> list[Row]:
         """The same for one household."""
-        found: list[Row] = []
         _, looks = self._now(session)
-        for person in persons:
-            prefix = prefix_of(person)
-            place, mask = _probe_one(prefix)
-            for look in looks:
-                first, last, words, size, *_ = look
-                if first <= prefix <= last and words[place * size >> 32] & mask == mask:
-                    for number in look.blocks_of(prefix):
-                        # One after the other, in memory just used: all at once took longer.
-                        found += _of_one(_rows_of_one(session, number), person, horizon)
+        wanted = [(person, prefix_of(person), *_probe_one(prefix_of(person))) for person in persons]
+        asked = [
+            (number, person)
+            for first, last, words, size, fences, start in looks
+            for person, prefix, place, mask in wanted
+            if first <= prefix <= last and words[place * size >> 32] & mask == mask
+            for number in _blocks_of_one(fences, start, prefix)
+        ]
+        found: list[Row] = []
+        # One block after the other, in memory just used: all at once took longer.
+        for number, person in asked:
+            found += _of_one(session, number, person, horizon)
         return found
 
     def held(self, session: Session, rows: RunRows) -> list[tuple[int, int, bool]]:
@@ -489,6 +492,7 @@ def _weights() -> Words:
 
 
 _WEIGHTS = _weights()
+_WORD_WEIGHTS = _WEIGHTS[:-1]
 _PLACE_WEIGHT = int(_WEIGHTS[-1])
 
 
@@ -620,25 +624,22 @@ def _damaged(number: int) -> StoreUnavailable:
 # Rows of persons and of records
 
 
-def _rows_of_one(session: Session, number: int) -> bytes:
-    """The bytes of the rows of one block, checked: `fetched` without its arrays."""
+def _of_one(session: Session, number: int, person: bytes, horizon: int) -> list[Row]:
+    """The versions of one person in one block, which is checked: `fetched` without its arrays."""
     held = session.rows(_ONE_BLOCK, (number,))
     if not held or len(held[0][0]) != _BLOCK.itemsize:
         raise _damaged(number >> _RUN_SHIFT)
     data: bytes = held[0][0]
-    words = np.frombuffer(data, np.uint64)
-    if (int(words[:-1] @ _WEIGHTS[:-1]) + number * _PLACE_WEIGHT - int(words[-1])) & _ALL_BITS:
+    rows, checksum = _BLOCK_END.unpack_from(data, BLOCK_ROWS * _ROW_BYTES)
+    total = int(_WORD_WEIGHTS.dot(np.frombuffer(data, np.uint64, len(_WORD_WEIGHTS))))
+    if (total + number * _PLACE_WEIGHT - checksum) & _ALL_BITS:
         raise _damaged(number >> _RUN_SHIFT)
-    return data[: _ROW_BYTES * int.from_bytes(data[BLOCK_ROWS * _ROW_BYTES : BLOCK_ROWS * _ROW_BYTES + 4], "little")]
-
-
-def _of_one(data: bytes, person: bytes, horizon: int) -> list[Row]:
-    """The versions of one person in the rows of a block."""
     found = []
-    start = data.find(person)
+    end = rows * _ROW_BYTES
+    start = data.find(person, 0, end)
     while start >= 0 and start % _ROW_BYTES:
-        start = data.find(person, start + 1)  # the same bytes inside a row: not a person
-    while start >= 0 and data.startswith(person, start):
+        start = data.find(person, start + 1, end)  # the same bytes inside a row: not a person
+    while 0 <= start < end and data.startswith(person, start):
         source, record_id, version = _KEY.unpack_from(data, start + len(person))
         (known_at,) = _INSTANT.unpack_from(data, start + _KEY_BYTES)
         if known_at <= horizon:

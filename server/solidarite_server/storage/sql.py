@@ -38,7 +38,7 @@ from solidarite_server.storage import audit, declarations
 from solidarite_server.storage.personal import PersonalDataSql
 from solidarite_server.storage.persons import PERSON_BYTES, PSEUDONYM_VERSION, Persons
 from solidarite_server.storage.sums import AHEAD, EVENT, FOYER, UPLOAD, intact, with_sum, wrong
-from solidarite_server.storage.versions import Version, documents_of, told
+from solidarite_server.storage.versions import Version, documents_of, of_months, told
 
 FOREVER = 1 << 62
 """Later than every instant."""
@@ -154,7 +154,7 @@ class SqlStore(PersonalDataSql, ABC):
         with self._snapshot() as session:
             inside = self._persons.inside(outside, self._persons.version(session))
             names_of = dict(zip(_cut(inside), _cut(outside), strict=True))
-            rows = self._versions_of(session, sorted(names_of), horizon)
+            rows = of_months(self._versions_of(session, sorted(names_of), horizon), first, last)
             names = self._source_names(session, {row[1] for row in rows})
             if not {row[1] for row in rows} <= names.keys():
                 raise StoreUnavailable("Le magasin ne connaît pas une de ses sources : restaurez une sauvegarde.")

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,14 @@ from solidarite_server.domain.errors import Reason
 from solidarite_server.domain.month import Month
 from solidarite_server.domain.record import Mode, ResourceRecord, StoredRecord
 from solidarite_server.ports import Batch, BatchOutcome, Refusal
+from solidarite_server.record_columns import mois_index_of
+
+if TYPE_CHECKING:
+    from solidarite_server.storage.sql import Row
+
+
+_NO_MONTH = 1 << 31
+"""Later than every month."""
 
 
 class Version(NamedTuple):
@@ -22,6 +30,19 @@ class Version(NamedTuple):
 
     record: ResourceRecord
     known_at_us: int
+
+
+def of_months(rows: Sequence[Row], first: Month | None, last: Month | None) -> Sequence[Row]:
+    """The rows (person, source, record_id, …, content) of the records of which a version is of these months.
+
+    What counts of a record is told by its own versions: the others need not be made, and a person has years of them.
+    """
+    if first is None and last is None:
+        return rows
+    low = 0 if first is None else first.index
+    high = _NO_MONTH if last is None else last.index
+    wanted = {row[:3] for row in rows if low <= mois_index_of(row[-1]) <= high}
+    return [row for row in rows if row[:3] in wanted]
 
 
 def documents_of(versions: Sequence[Version]) -> set[tuple[str, bytes]]:

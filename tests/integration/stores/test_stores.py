@@ -119,6 +119,15 @@ def test_a_document_sealed_again_with_another_count_is_refused(store: Store):
     assert [(r.is_seal, r.reason) for r in outcome.refusals] == [(True, Reason.DOCUMENT_CONFLICT)]
 
 
+def test_a_correction_that_moves_a_record_to_another_month_leaves_nothing_in_the_first(store: Store):
+    store.append([batch(record(1_000), record(2_000, name="s", mois_rattachement=JULY + 1))])
+    store.append([batch(record(1_000, version=2, mois_rattachement=JULY + 1))])
+    assert [(s.record.version, s.effective) for s in store.records_of([PERSON], JULY, JULY)] == [(1, False)]
+    moved = [(s.record.montant_net_social_cents, s.effective) for s in store.records_of([PERSON], JULY + 1)]
+    assert sorted(moved) == [(1_000, True), (2_000, True)]
+    assert [s.effective for s in store.records_of([PERSON], last=JULY - 1)] == []
+
+
 def test_the_past_is_read_as_it_was_known(store: Store, clock: HandClock):
     store.append([batch(record(100))])
     before = clock.us
