@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from solidarite_server.domain.errors import Reason, RequestReplayed, StaleEtag
+from solidarite_server.domain.errors import IllegalTransition, Reason, RequestReplayed, StaleEtag
 from solidarite_server.domain.month import Month
 from solidarite_server.domain.record import StoredRecord
 from solidarite_server.record_columns import RecordColumns
@@ -119,11 +119,27 @@ class StoredFoyer:
     known_at_us: int
 
 
+@dataclass(frozen=True, slots=True)
+class NewFoyers:
+    """Dossiers of one request: (numero_allocataire, payload) of each."""
+
+    dossiers: tuple[tuple[str, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFoyers:
+    """What a durable commit did with them."""
+
+    changed: tuple[bool, ...]
+    """True where the content is new."""
+    commit_sequence: int
+
+
 class FoyerStore(Protocol):
     """Versions of dossiers; earlier ones stay readable."""
 
-    def put_foyers(self, dossiers: Sequence[tuple[str, bytes]]) -> tuple[list[bool], int]:
-        """Keep (numero_allocataire, payload) durably; True where the content is new. Also the commit's sequence."""
+    def put_foyers(self, dossiers: Sequence[tuple[str, bytes]]) -> KeptFoyers:
+        """Keep (numero_allocataire, payload) in a durable commit of their own, which nothing is audited of."""
         ...
 
     def foyer(self, numero_allocataire: str, *, known_at_us: int | None = None) -> StoredFoyer | None:
@@ -163,21 +179,29 @@ class NewEvent:
     payload: bytes
     request_id: str
     body_hash: bytes
+    alone_among: tuple[Month, ...] = ()
+    """Months of which no declaration of the dossier may have an event of this kind."""
+
+
+Change = NewEvent | NewFoyers
+Outcome = StoredEvent | KeptFoyers | RequestReplayed | StaleEtag | IllegalTransition
+
+
+class ChangeStore(Protocol):
+    """What is changed on somebody's behalf, with the audit line that says so."""
+
+    def keep(self, changes: Sequence[Change], lines: Sequence[AuditLine] = ()) -> list[Outcome]:
+        """Keep changes with audit lines in one durable commit, all or none; the outcome of each change, in order.
+
+        The same request_id with the same body_hash gives the event already stored. An event is refused, and the other
+        changes are kept, when its id was used with another body (RequestReplayed), its declaration has moved on
+        (StaleEtag) or it is not alone (IllegalTransition). The lines are written whatever becomes of the changes.
+        """
+        ...
 
 
 class DeclarationStore(Protocol):
     """Append-only events of declarations, keyed by (numero_allocataire, mois_declaration)."""
-
-    def append_events(
-        self, events: Sequence[NewEvent], lines: Sequence[AuditLine] = ()
-    ) -> list[StoredEvent | RequestReplayed | StaleEtag]:
-        """Add events with audit lines in one durable commit, all or none; the outcome of each event, in order.
-
-        The same request_id with the same body_hash gives the event already stored. An event is refused, and the others
-        are kept, when its id was used with another body (RequestReplayed) or its declaration has moved on (StaleEtag).
-        The lines are written whatever becomes of the events.
-        """
-        ...
 
     def events(
         self, numero_allocataire: str, mois_declaration: Month, *, known_at_us: int | None = None
@@ -362,7 +386,7 @@ class PersonalData(Protocol):
         ...
 
 
-class Store(RecordStore, FoyerStore, DeclarationStore, CampaignStore, AuditLog, PersonalData, Protocol):
+class Store(RecordStore, FoyerStore, ChangeStore, DeclarationStore, CampaignStore, AuditLog, PersonalData, Protocol):
     """One place that keeps everything; safe for several threads and processes."""
 
     def check(self) -> list[str]:

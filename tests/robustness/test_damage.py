@@ -115,7 +115,7 @@ def with_a_declaration(store: Store) -> None:
     store.put_foyers([(DOSSIER, b"what the household is made of")])
     for number in range(2):
         event = NewEvent(DOSSIER, JULY, number, "AMENDED", b"change %d" % number, f"request-{number}", b"hash")
-        store.append_events([event])
+        store.keep([event])
     numbers = [*range(1, 301), 302]
     store.append([Batch(SOURCE, ENVOI, number, columns_of([])) for number in numbers])
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from solidarite_server.domain.errors import StoreUnavailable
-from solidarite_server.ports import AuditLine, Batch, BatchOutcome, NewEvent, Seal
+from solidarite_server.ports import AuditLine, Batch, BatchOutcome, NewEvent, NewFoyers, Seal
 from solidarite_server.record_columns import columns_of
 from solidarite_server.storage import SqliteStore, merging
 from solidarite_server.storage.runs import BLOCK_ROWS
@@ -119,16 +119,17 @@ def test_changes_and_their_audit_lines_are_kept_together_or_not_at_all(error: st
     for place in range(1, 100):
         before = place - 1
         events = [NewEvent(f"{k}", JULY, before, "AMENDED", b"{}", f"{place}", b"h") for k in range(3)]
-        lines = [AuditLine("agent:a", "AMEND_DECLARATION", event.numero_allocataire, "essai") for event in events]
+        changes = [*events, NewFoyers((("1", f"{place}".encode()),))]
+        lines = [AuditLine("agent:a", "AMEND_DECLARATION", f"{k}", "essai") for k in range(len(changes))]
         plan.arm(place, error)
         with suppress(StoreUnavailable):
-            store.append_events(events, lines)
+            store.keep(changes, lines)
         failed = plan.failed
         plan.arm(0, "")
         if failed:
-            assert events_and_lines(store) == (3 * before, 3 * before), f"one without the other at statement {place}"
-            store.append_events(events, lines)
-        assert events_and_lines(store) == (3 * place, 3 * place)
+            assert changes_and_lines(store) == (4 * before, 4 * before), f"one without the other at statement {place}"
+            store.keep(changes, lines)
+        assert changes_and_lines(store) == (4 * place, 4 * place)
         if not failed:
             break
     assert 8 < place < 99  # every statement of the commit has failed once
@@ -141,17 +142,17 @@ def test_control_a_line_written_before_its_change_is_caught(store: FailingStore,
     store.write_audit([AuditLine("agent:a", "AMEND_DECLARATION", "1", "essai")])
     plan.arm(3, ERRORS[0])
     with pytest.raises(StoreUnavailable):
-        store.append_events([event])
+        store.keep([event])
     plan.arm(0, "")
-    assert events_and_lines(store) == (0, 1)
+    assert changes_and_lines(store) == (0, 1)
 
 
-def events_and_lines(store: FailingStore) -> tuple[int, int]:
-    """How many events of declarations, and how many audit lines, are kept."""
-    ((events, lines),) = store._reading().rows(
-        "SELECT (SELECT count(*) FROM declaration_event), (SELECT count(*) FROM audit)"
+def changes_and_lines(store: FailingStore) -> tuple[int, int]:
+    """How many events of declarations and versions of dossiers, and how many audit lines, are kept."""
+    ((events, dossiers, lines),) = store._reading().rows(
+        "SELECT (SELECT count(*) FROM declaration_event), (SELECT count(*) FROM foyer), (SELECT count(*) FROM audit)"
     )
-    return events, lines
+    return events + dossiers, lines
 
 
 @pytest.mark.parametrize("ranges", [1, 2], ids=["in one run", "range by range"])

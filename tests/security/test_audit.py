@@ -162,7 +162,7 @@ class Log:
         self.lines: list[AuditLine] = []
         self.full = False
 
-    def append_events(self, events: Sequence[NewEvent], lines: Sequence[AuditLine]) -> list[StoredEvent]:
+    def keep(self, events: Sequence[NewEvent], lines: Sequence[AuditLine]) -> list[StoredEvent]:
         if self.full:
             raise StoreUnavailable("plein")
         self.lines.extend(lines)

@@ -30,16 +30,16 @@ _NO_DOSSIER = ""
 _BENEFIT = "solidarite.v1.Benefit"
 
 _caller: ContextVar[Identity] = ContextVar("caller")
-_line: ContextVar[_Line] = ContextVar("line")
+_lines: ContextVar[_Lines | None] = ContextVar("lines", default=None)
 
 
-class _Line:
-    """The audit line of a change: the handler takes it into its commit."""
+class _Lines:
+    """The audit lines of a change: the handler takes them into its commit."""
 
-    __slots__ = ("line", "taken")
+    __slots__ = ("lines", "taken")
 
-    def __init__(self, line: AuditLine) -> None:
-        self.line, self.taken = line, False
+    def __init__(self, *lines: AuditLine) -> None:
+        self.lines, self.taken = lines, False
 
 
 def caller() -> Identity:
@@ -47,11 +47,15 @@ def caller() -> Identity:
     return _caller.get()
 
 
-def line_of_the_change() -> AuditLine:
-    """The audit line of the call in progress, for the commit of what it changes; to be asked for just before."""
-    held = _line.get()
+def lines_of_the_change() -> tuple[AuditLine, ...]:
+    """The audit lines of the call in progress, or of the batch read last, for the commit of what it changes.
+
+    To be asked for just before that commit.
+    """
+    held = _lines.get()
+    assert held is not None
     held.taken = True
-    return held.line
+    return held.lines
 
 
 class Verifier(Protocol):
@@ -133,8 +137,9 @@ class IdentityInterceptor(grpc.aio.ServerInterceptor):
 
             async def streaming(request: Any, context: Context) -> AsyncIterator[Any]:
                 identity, checked = await admit.admitted(context, request, streamed=handler.request_streaming)
-                async for response in inner_stream(checked, context):
-                    yield _seen_by(identity, response)
+                async with admit:
+                    async for response in inner_stream(checked, context):
+                        yield _seen_by(identity, response)
 
             make = (
                 grpc.stream_stream_rpc_method_handler
@@ -146,14 +151,8 @@ class IdentityInterceptor(grpc.aio.ServerInterceptor):
 
         async def single(request: Any, context: Context) -> Any:
             identity, checked = await admit.admitted(context, request, streamed=handler.request_streaming)
-            try:
+            async with admit:
                 return _seen_by(identity, await inner(checked, context))
-            except asyncio.CancelledError:
-                await admit.leave_a_line(durable=False)  # nobody is told anything: nobody waits
-                raise
-            except Exception:
-                await admit.leave_a_line(durable=True)
-                raise
 
         make = (
             grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
@@ -162,7 +161,7 @@ class IdentityInterceptor(grpc.aio.ServerInterceptor):
 
 
 class _Admission:
-    """The checks of one RPC, and its audit line."""
+    """The checks of one RPC, and its audit line; to be entered around the handler."""
 
     def __init__(self, door: Door, right: Right | None, trail: AuditTrail, *, durable_reads: bool) -> None:
         self._door = door
@@ -211,25 +210,32 @@ class _Admission:
         async for request in requests:
             if right.entries:
                 subjects = [dossier_subject(entry.numero_allocataire) for entry in getattr(request, right.entries)]
-                for place, subject in enumerate(subjects, start=1):
-                    # Lines are written in order: once the last one is durable, all are.
-                    await self._audit(right, identity, subject, durable=place == len(subjects))
+                _lines.set(_Lines(*(_line(right, identity, subject) for subject in subjects)))
             yield await self._one(right, identity, request) if right.field else request
 
-    async def _audit(
-        self, right: Right, identity: Identity, subject: str, prefix: str = "", *, durable: bool = True
-    ) -> None:
+    async def _audit(self, right: Right, identity: Identity, subject: str, prefix: str = "") -> None:
         if right.action:
-            line = AuditLine(identity.actor, prefix + right.action, subject, identity.purpose or right.purpose)
+            line = _line(right, identity, subject, prefix)
             if self._with_change:
-                _line.set(_Line(line))
+                _lines.set(_Lines(line))
                 return
-            await written(self._trail, line, durable=durable and self._durable)
+            await written(self._trail, line, durable=self._durable)
 
-    async def leave_a_line(self, *, durable: bool) -> None:
-        """Write the line of a change that came to nothing: a refusal tells of the dossier too."""
-        if self._with_change and not _line.get().taken:
-            await written(self._trail, line_of_the_change(), durable=durable)
+    async def __aenter__(self) -> None: ...
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Write the lines of a change that came to nothing: a refusal tells of the dossier too."""
+        held = _lines.get()
+        if error is None or not self._with_change or held is None or held.taken:
+            return
+        lines = lines_of_the_change()
+        for place, line in enumerate(lines, start=1):
+            # Lines are written in order: once the last one is durable, all are. Who has left is not waited for.
+            await written(self._trail, line, durable=place == len(lines) and isinstance(error, Exception))
+
+
+def _line(right: Right, identity: Identity, subject: str, prefix: str = "") -> AuditLine:
+    return AuditLine(identity.actor, prefix + right.action, subject, identity.purpose or right.purpose)
 
 
 async def written(trail: AuditTrail, line: AuditLine, *, durable: bool) -> None:

@@ -29,10 +29,10 @@ from solidarite_server.domain.nir import is_valid_nir
 from solidarite_server.engine import columns_from, compute_columns
 from solidarite_server.engine.columns import Case
 from solidarite_server.legislation import LegislationOptions
-from solidarite_server.ports import AuditLine, BatchOutcome, Store
+from solidarite_server.ports import AuditLine, BatchOutcome, KeptFoyers, NewFoyers, Store
 from solidarite_server.rpc import convert, convert_declarations, convert_records
 from solidarite_server.rpc.freshness import token, wait_for
-from solidarite_server.rpc.identity import caller, line_of_the_change, written
+from solidarite_server.rpc.identity import caller, lines_of_the_change, written
 from solidarite_server.rpc.off_loop import in_thread
 from solidarite_server.rpc.simulation import SimulationServicer
 from solidarite_server.services.audit import AuditTrail
@@ -40,7 +40,7 @@ from solidarite_server.services.campaign import Progress, campaign_progress
 from solidarite_server.services.controls import ControlTotal, run_controls, totals_of
 from solidarite_server.services.declarations import DeclarationService, DeclarationView, Proposed
 from solidarite_server.services.entitlements import quarter_entitlements
-from solidarite_server.services.foyers import FoyerService
+from solidarite_server.services.foyers import FoyerService, proposed
 from solidarite_server.services.ingest import IngestService
 from solidarite_server.services.life import Benefit, Cause
 from solidarite_server.services.pseudonym import HmacPseudonymizer
@@ -201,16 +201,27 @@ class FoyerServicer(foyer_pb2_grpc.FoyerServiceServicer):
         self, request: foyer_pb2.UpsertFoyerRequest, context: Context
     ) -> foyer_pb2.UpsertFoyerResponse:
         foyer = convert.foyer(request.foyer, "foyer", self._services.pseudonyms.nir)
-        changed, sequence = await asyncio.to_thread(self._services.foyers.upsert, [foyer])
-        return foyer_pb2.UpsertFoyerResponse(changed=changed[0], freshness_token=token(sequence))
+        kept = await self._kept(proposed([foyer]))
+        return foyer_pb2.UpsertFoyerResponse(changed=kept.changed[0], freshness_token=token(kept.commit_sequence))
 
     async def StreamFoyers(  # noqa: N802
         self, requests: AsyncIterator[foyer_pb2.StreamFoyersRequest], context: Context
     ) -> AsyncIterator[foyer_pb2.StreamFoyersResponse]:
         async for request in requests:
-            yield await asyncio.to_thread(self._upsert_batch, request)
+            dossiers, refusals = await asyncio.to_thread(self._batch, request)
+            kept = await self._kept(dossiers)
+            yield foyer_pb2.StreamFoyersResponse(
+                batch_sequence=request.batch_sequence,
+                changed_count=sum(kept.changed),
+                unchanged_count=len(kept.changed) - sum(kept.changed),
+                refusals=refusals,
+                freshness_token=token(kept.commit_sequence),
+            )
 
-    def _upsert_batch(self, request: foyer_pb2.StreamFoyersRequest) -> foyer_pb2.StreamFoyersResponse:
+    async def _kept(self, dossiers: NewFoyers) -> KeptFoyers:
+        return await asyncio.wrap_future(self._services.trail.change(dossiers, *lines_of_the_change()))
+
+    def _batch(self, request: foyer_pb2.StreamFoyersRequest) -> tuple[NewFoyers, list[foyer_pb2.FoyerRefusal]]:
         if len(request.foyers) > _FOYERS_A_BATCH:
             raise InvalidRequest(
                 f"Un lot compte au plus {_FOYERS_A_BATCH} dossiers.", field="foyers", reason=Reason.BATCH_TOO_LARGE
@@ -221,14 +232,7 @@ class FoyerServicer(foyer_pb2_grpc.FoyerServiceServicer):
                 foyers.append(convert.foyer(message, f"foyers[{index}]", self._services.pseudonyms.nir))
             except InvalidRequest as error:
                 refusals.append(foyer_pb2.FoyerRefusal(index=index, field=error.field, message_fr=error.message_fr))
-        changed, sequence = self._services.foyers.upsert(foyers)
-        return foyer_pb2.StreamFoyersResponse(
-            batch_sequence=request.batch_sequence,
-            changed_count=sum(changed),
-            unchanged_count=len(changed) - sum(changed),
-            refusals=refusals,
-            freshness_token=token(sequence),
-        )
+        return proposed(foyers), refusals
 
     async def GetFoyer(  # noqa: N802
         self, request: foyer_pb2.GetFoyerRequest, context: Context
@@ -327,7 +331,7 @@ class DeclarationServicer(declaration_pb2_grpc.DeclarationServiceServicer):
     async def _changed(self, change: Callable[..., Proposed], *arguments: Any, **named: Any) -> DeclarationView:
         # Prepared in a thread: in the event loop, the slowest of them held every other call back (docs/charge.md).
         proposed = await asyncio.to_thread(change, *arguments, **named)
-        kept = self._services.trail.change(proposed.event, line_of_the_change())
+        kept = self._services.trail.change(proposed.event, *lines_of_the_change())
         return proposed.answer(await asyncio.wrap_future(kept))
 
     async def WatchDeclaration(  # noqa: N802

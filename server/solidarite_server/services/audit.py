@@ -1,8 +1,8 @@
-"""Changes of declarations and audit lines on their way to the store: one thread commits together all that wait.
+"""Changes and audit lines on their way to the store: one thread commits together all that wait.
 
-A change and its line are in one commit: both are durable when the change is told, or neither is there. The line of a
-read is awaited when the settings say it; otherwise it is durable within a twentieth of a second. While nothing can be
-written, nothing is read or changed any more.
+A change, of dossiers or of a declaration, and its lines are in one commit: both are durable when the change is told, or
+neither is there. The line of a read is awaited when the settings say it; otherwise it is durable within a twentieth of
+a second. While nothing can be written, nothing is read or changed any more.
 """
 
 from __future__ import annotations
@@ -11,11 +11,20 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 from solidarite_server.domain.errors import StoreUnavailable
 from solidarite_server.domain.nir import is_valid_nir
-from solidarite_server.ports import AuditLine, DeclarationStore, NewEvent, StoredEvent
+from solidarite_server.ports import (
+    AuditLine,
+    Change,
+    ChangeStore,
+    KeptFoyers,
+    NewEvent,
+    NewFoyers,
+    Outcome,
+    StoredEvent,
+)
 
 _DELAY_SECONDS = 0.05
 _RETRY_SECONDS = 0.5
@@ -25,8 +34,8 @@ _MAX_SUBJECT = 64
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    line: AuditLine
-    event: NewEvent | None = None
+    lines: tuple[AuditLine, ...]
+    change: Change | None = None
     future: Future[Any] | None = None
     """Of whoever waits for the commit."""
 
@@ -34,7 +43,7 @@ class _Waiting:
 class AuditTrail:
     """Takes changes and lines from every call in progress, and writes them in order."""
 
-    def __init__(self, store: DeclarationStore) -> None:
+    def __init__(self, store: ChangeStore) -> None:
         self._store = store
         self._waiting: list[_Waiting] = []
         self._awaited = False
@@ -47,13 +56,19 @@ class AuditTrail:
     def write(self, line: AuditLine, *, durable: bool) -> Future[None] | None:
         """Take a line; with `durable`, the future says when it is. StoreUnavailable while lines cannot be written."""
         future: Future[None] | None = Future() if durable else None
-        self._take(_Waiting(line, None, future))
+        self._take(_Waiting((line,), None, future))
         return future
 
-    def change(self, event: NewEvent, line: AuditLine) -> Future[StoredEvent]:
-        """Take a change with its line. The future gives the event kept, or carries why it was refused."""
-        future: Future[StoredEvent] = Future()
-        self._take(_Waiting(line, event, future))
+    @overload
+    def change(self, change: NewEvent, *lines: AuditLine) -> Future[StoredEvent]: ...
+
+    @overload
+    def change(self, change: NewFoyers, *lines: AuditLine) -> Future[KeptFoyers]: ...
+
+    def change(self, change: Change, *lines: AuditLine) -> Future[Any]:
+        """Take a change with its lines. The future gives what was kept, or carries why it was refused."""
+        future: Future[Any] = Future()
+        self._take(_Waiting(lines, change, future))
         return future
 
     def close(self) -> None:
@@ -87,9 +102,9 @@ class AuditTrail:
                 return
 
     def _write(self, taken: Sequence[_Waiting], closing: bool) -> None:
-        events = [item.event for item in taken if item.event is not None]
+        changes = [item.change for item in taken if item.change is not None]
         try:
-            outcomes = self._store.append_events(events, [item.line for item in taken])
+            outcomes = self._store.keep(changes, [line for item in taken for line in item.lines])
         except StoreUnavailable as error:
             self._failed(taken, error, closing)
         except Exception as error:
@@ -97,7 +112,7 @@ class AuditTrail:
                 # What one of them cannot do, its neighbours may: each goes alone.
                 for item in taken:
                     self._write([item], closing)
-            elif events:
+            elif changes:
                 _settle(taken[0], error)
             else:
                 self._failed(taken, error, closing)
@@ -106,7 +121,7 @@ class AuditTrail:
                 self._failing = False
             kept = iter(outcomes)
             for item in taken:
-                _settle(item, None if item.event is None else next(kept))
+                _settle(item, None if item.change is None else next(kept))
 
     def _failed(self, taken: Sequence[_Waiting], error: Exception, closing: bool) -> None:
         for item in taken:
@@ -115,14 +130,14 @@ class AuditTrail:
             # Calls are refused from now on. The lines of reads already answered are tried again; a change that failed
             # is told so, and left to whoever asked for it.
             self._failing = True
-            self._waiting[:0] = [_Waiting(item.line) for item in taken if item.event is None]
+            self._waiting[:0] = [_Waiting(item.lines) for item in taken if item.change is None]
             if not closing:
                 self._condition.wait_for(lambda: self._closed, timeout=_RETRY_SECONDS)
             # With no line left to try again with, the next call is the trial.
             self._failing = bool(self._waiting)
 
 
-def _settle(item: _Waiting, outcome: StoredEvent | Exception | None) -> None:
+def _settle(item: _Waiting, outcome: Outcome | Exception | None) -> None:
     if item.future is None:
         return
     if isinstance(outcome, Exception):

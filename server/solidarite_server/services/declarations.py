@@ -179,7 +179,6 @@ class DeclarationService:
 
         def payload(current: _Current) -> bytes:
             today = self._check_filing(current.standing, mois)
-            self._check_no_overlap(numero_allocataire, mois)
             missing = to_declare_by_hand(current.foyer, current.declaration)
             if missing:
                 raise IllegalTransition(missing)
@@ -280,7 +279,10 @@ class DeclarationService:
                 return self.view(numero_allocataire, mois, known_at_us=event.known_at_us, explain=explain)
             return self._view(self._after(current, event), explain=explain)
 
-        return Proposed(NewEvent(numero_allocataire, mois, last, kind, content, request_id, body_hash), answer)
+        # R262-4: a month of right is examined once; two frozen quarters never cover the same month.
+        alone_among = (mois - 2, mois - 1, mois + 1, mois + 2) if kind == SUBMITTED else ()
+        event = NewEvent(numero_allocataire, mois, last, kind, content, request_id, body_hash, alone_among)
+        return Proposed(event, answer)
 
     def _current(self, numero_allocataire: str, mois: Month, known_at_us: int | None) -> _Current:
         # Everything is read as known at one instant, so that it can be read again.
@@ -451,14 +453,6 @@ class DeclarationService:
         window_of(mois, self._options.calendrier).check_filing(today)
         life.refuse_unless(standing.state, life.AMENDABLE, "elle ne se modifie plus")
         return today
-
-    def _check_no_overlap(self, numero_allocataire: str, mois: Month) -> None:
-        """R262-4: a month of right is examined once; two frozen quarters never cover the same month."""
-        for other in (mois - 2, mois - 1, mois + 1, mois + 2):
-            if any(event.kind == SUBMITTED for event in self._store.events(numero_allocataire, other)):
-                raise IllegalTransition(
-                    f"La déclaration de {other} couvre déjà une partie de ce trimestre.", field="mois_declaration"
-                )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from solidarite_server.domain.errors import NotFound, Reason
 from solidarite_server.domain.foyer import Foyer
-from solidarite_server.ports import FoyerStore
+from solidarite_server.ports import FoyerStore, KeptFoyers, NewFoyers
 from solidarite_server.services import codec
 
 
@@ -17,9 +17,9 @@ class FoyerService:
     def __init__(self, store: FoyerStore) -> None:
         self._store = store
 
-    def upsert(self, foyers: Sequence[Foyer]) -> tuple[list[bool], int]:
-        """Keep dossiers durably: True where the content is new, and the commit's sequence."""
-        return self._store.put_foyers([(foyer.numero_allocataire, codec.dumps(foyer)) for foyer in foyers])
+    def upsert(self, foyers: Sequence[Foyer]) -> KeptFoyers:
+        """Keep dossiers durably, in a commit of their own."""
+        return self._store.put_foyers(proposed(foyers).dossiers)
 
     def get(self, numero_allocataire: str, *, known_at_us: int | None = None) -> tuple[Foyer, int]:
         """A dossier and the instant it became known; NotFound when there is none."""
@@ -27,6 +27,11 @@ class FoyerService:
         if stored is None:
             raise NotFound("Aucun dossier de ce numéro.", reason=Reason.FOYER_UNKNOWN, field="numero_allocataire")
         return _read(stored.payload), stored.known_at_us
+
+
+def proposed(foyers: Sequence[Foyer]) -> NewFoyers:
+    """Dossiers ready to be kept."""
+    return NewFoyers(tuple((foyer.numero_allocataire, codec.dumps(foyer)) for foyer in foyers))
 
 
 @lru_cache(maxsize=4_096)

@@ -61,6 +61,11 @@ def _read(scope: Scope, action: str, purpose: str = "consultation", *, both_bene
     return Right(_PORTAL, scope, Owner.DOSSIER, _NUMERO, action, purpose, both_benefits=both_benefits)
 
 
+def _foyers(owner: Owner, field: str, action: str, purpose: str, entries: str = "") -> Right:
+    kinds, scope = _AGENT, Scope.FOYERS_WRITE
+    return Right(kinds, scope, owner, field, action, purpose, entries, changes=True, line_with_change=True)
+
+
 def _change(kinds: frozenset[Kind], scope: Scope, action: str, purpose: str) -> Right:
     return Right(kinds, scope, Owner.DOSSIER, _NUMERO, action, purpose, changes=True, line_with_change=True)
 
@@ -74,11 +79,11 @@ RIGHTS: Mapping[str, Right] = {
     ),
     # The person is named by a NIR: the use case writes the audit line, with the pseudonym.
     "solidarite.v1.ResourceRecordService/ListResourceRecords": Right(_AGENT, Scope.RECORDS_READ, Owner.EVERYBODY),
-    "solidarite.v1.FoyerService/UpsertFoyer": Right(
-        _AGENT, Scope.FOYERS_WRITE, Owner.DOSSIER, f"foyer.{_NUMERO}", "UPSERT_FOYER", "tenue du dossier", changes=True
+    "solidarite.v1.FoyerService/UpsertFoyer": _foyers(
+        Owner.DOSSIER, f"foyer.{_NUMERO}", "UPSERT_FOYER", "tenue du dossier"
     ),
-    "solidarite.v1.FoyerService/StreamFoyers": Right(
-        _AGENT, Scope.FOYERS_WRITE, Owner.EVERYBODY, "", "STREAM_FOYERS", "tenue des dossiers", "foyers", changes=True
+    "solidarite.v1.FoyerService/StreamFoyers": _foyers(
+        Owner.EVERYBODY, "", "STREAM_FOYERS", "tenue des dossiers", "foyers"
     ),
     "solidarite.v1.FoyerService/GetFoyer": _read(Scope.FOYERS_READ, "GET_FOYER"),
     "solidarite.v1.DeclarationService/PrefillDeclaration": _read(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from solidarite_server.domain.errors import RequestReplayed, StaleEtag, StoreUnavailable
+from solidarite_server.domain.errors import IllegalTransition, RequestReplayed, StaleEtag, StoreUnavailable
+from solidarite_server.domain.month import Month
 from solidarite_server.ports import NewEvent, StoredEvent
 from solidarite_server.storage.sums import EVENT, intact, with_sum
 
@@ -25,15 +27,19 @@ class _Request(NamedTuple):
     body_hash: bytes
 
 
-def append(commit: Commit, events: Sequence[NewEvent]) -> list[StoredEvent | RequestReplayed | StaleEtag]:
+_Outcome = StoredEvent | RequestReplayed | StaleEtag | IllegalTransition
+
+
+def append(commit: Commit, events: Sequence[NewEvent]) -> list[_Outcome]:
     """Add the events that can be, each after those before it in the list; the outcome of each.
 
     Nobody else writes meanwhile: what is read here is what holds at the commit.
     """
     held = _held(commit.session, dict.fromkeys(_key(event) for event in events))
+    kinds = _kinds(commit.session, dict.fromkeys(key for event in events for key in _beside(event)))
     added: dict[tuple[_Key, int], StoredEvent] = {}
     rows: list[Row] = []
-    found: list[StoredEvent | RequestReplayed | StaleEtag] = []
+    found: list[_Outcome] = []
     for event in events:
         key = _key(event)
         requests = held[key]
@@ -47,7 +53,12 @@ def append(commit: Commit, events: Sequence[NewEvent]) -> list[StoredEvent | Req
             )
         elif last != event.expected_sequence:
             found.append(StaleEtag("La déclaration a changé depuis sa lecture : relisez-la avant de continuer."))
+        elif taken := [mois for _, mois in _beside(event) if event.kind in kinds[event.numero_allocataire, mois]]:
+            other = Month.from_index(taken[0])
+            message = f"La déclaration de {other} couvre déjà une partie de ce trimestre."
+            found.append(IllegalTransition(message, field="mois_declaration"))
         else:
+            kinds[key].add(event.kind)
             kept = StoredEvent(last + 1, event.kind, event.payload, event.request_id, commit.now_us)
             requests[event.request_id] = _Request(kept.sequence, event.body_hash)
             added[key, kept.sequence] = kept
@@ -89,21 +100,41 @@ def _key(event: NewEvent) -> _Key:
     return event.numero_allocataire, event.mois_declaration.index
 
 
+def _beside(event: NewEvent) -> list[_Key]:
+    """The declarations that must have no event of its kind."""
+    return [(event.numero_allocataire, mois.index) for mois in event.alone_among]
+
+
+def _kinds(session: Session, keys: Iterable[_Key]) -> defaultdict[_Key, set[str]]:
+    """The kinds of the events of these declarations, each row whole."""
+    found: defaultdict[_Key, set[str]] = defaultdict(set)
+    for numero, mois, _, kind, *_ in intact(EVENT, _rows_of(session, [*EVENT.columns, "checksum"], list(keys))):
+        found[numero, mois].add(kind)
+    return found
+
+
 def _held(session: Session, keys: Iterable[_Key]) -> dict[_Key, dict[str, _Request]]:
     """The requests that each declaration has served, by their identifier: one an event, numbered from 1."""
     held: dict[_Key, dict[str, _Request]] = {key: {} for key in keys}
-    asked = list(held)
-    for start in range(0, len(asked), _AT_ONCE):
-        some = asked[start : start + _AT_ONCE]
+    columns = ["numero_allocataire", "mois", "request_id", "sequence", "body_hash"]
+    for numero, mois, request_id, *request in _rows_of(session, columns, list(held)):
+        held[numero, mois][request_id] = _Request(*request)
+    return held
+
+
+def _rows_of(session: Session, columns: Sequence[str], keys: Sequence[_Key]) -> list[Row]:
+    """These columns of every event of these declarations, many declarations by one statement."""
+    found = []
+    for start in range(0, len(keys), _AT_ONCE):
+        some = keys[start : start + _AT_ONCE]
         query = (
-            "SELECT numero_allocataire, mois, request_id, sequence, body_hash"  # noqa: S608
+            f"SELECT {', '.join(columns)}"  # noqa: S608
             # CROSS: SQLite then looks each declaration up, whatever it believes of the size of the table.
             f" FROM (VALUES {', '.join(['(?, ?)'] * len(some))}) AS asked CROSS JOIN declaration_event"
             " WHERE numero_allocataire = asked.column1 AND mois = asked.column2"
         )
-        for numero, mois, request_id, *request in session.rows(query, [part for key in some for part in key]):
-            held[numero, mois][request_id] = _Request(*request)
-    return held
+        found += session.rows(query, [part for key in some for part in key])
+    return found
 
 
 def _stored(session: Session, key: _Key, sequence: int) -> StoredEvent:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from solidarite_server.domain.errors import Reason, RequestReplayed, StaleEtag, StoreUnavailable
+from solidarite_server.domain.errors import Reason, StoreUnavailable
 from solidarite_server.domain.month import Month
 from solidarite_server.domain.record import StoredRecord
 from solidarite_server.ports import (
@@ -25,7 +25,11 @@ from solidarite_server.ports import (
     BatchOutcome,
     CampaignBlock,
     CampaignRow,
+    Change,
+    KeptFoyers,
     NewEvent,
+    NewFoyers,
+    Outcome,
     Refusal,
     StoredAuditLine,
     StoredCampaign,
@@ -169,22 +173,25 @@ class SqlStore(PersonalDataSql, ABC):
 
     # Dossiers
 
-    def put_foyers(self, dossiers: Sequence[tuple[str, bytes]]) -> tuple[list[bool], int]:
-        """Keep dossiers durably; True where the content is new."""
+    def put_foyers(self, dossiers: Sequence[tuple[str, bytes]]) -> KeptFoyers:
+        """Keep dossiers in a commit of their own."""
+        with self._transaction() as commit:
+            return self._keep_foyers(commit, dossiers)
+
+    def _keep_foyers(self, commit: Commit, dossiers: Sequence[tuple[str, bytes]]) -> KeptFoyers:
         query = f"{FOYER.select()} WHERE numero_allocataire = ? ORDER BY known_at_us DESC LIMIT 1"
         upsert = (
             f"{FOYER.insert()} ON CONFLICT (numero_allocataire, known_at_us)"
             " DO UPDATE SET payload = excluded.payload, checksum = excluded.checksum"
         )
         changed = []
-        with self._transaction() as commit:
-            kept = self._persons.dossiers_inside([payload for _, payload in dossiers], commit.pseudonyms)
-            for numero, payload in zip((numero for numero, _ in dossiers), kept, strict=True):
-                held = intact(FOYER, commit.session.rows(query, (numero,)))
-                changed.append(not held or held[0][2] != payload)
-                if changed[-1]:
-                    commit.session.run(upsert, with_sum((numero, commit.now_us, payload)))
-        return changed, commit.sequence
+        kept = self._persons.dossiers_inside([payload for _, payload in dossiers], commit.pseudonyms)
+        for numero, payload in zip((numero for numero, _ in dossiers), kept, strict=True):
+            held = intact(FOYER, commit.session.rows(query, (numero,)))
+            changed.append(not held or held[0][2] != payload)
+            if changed[-1]:
+                commit.session.run(upsert, with_sum((numero, commit.now_us, payload)))
+        return KeptFoyers(tuple(changed), commit.sequence)
 
     def foyer(self, numero_allocataire: str, *, known_at_us: int | None = None) -> StoredFoyer | None:
         """The newest version, or the newest known at that instant."""
@@ -227,12 +234,14 @@ class SqlStore(PersonalDataSql, ABC):
 
     # Declarations
 
-    def append_events(
-        self, events: Sequence[NewEvent], lines: Sequence[AuditLine] = ()
-    ) -> list[StoredEvent | RequestReplayed | StaleEtag]:
-        """Add events with audit lines in one durable commit; the outcome of each event, in order."""
+    def keep(self, changes: Sequence[Change], lines: Sequence[AuditLine] = ()) -> list[Outcome]:
+        """Keep changes with audit lines in one durable commit; the outcome of each change, in order."""
         with self._transaction() as commit:
-            found = declarations.append(commit, events)
+            events = iter(declarations.append(commit, [change for change in changes if isinstance(change, NewEvent)]))
+            found = [
+                self._keep_foyers(commit, change.dossiers) if isinstance(change, NewFoyers) else next(events)
+                for change in changes
+            ]
             if lines:
                 audit.append(commit, lines, self._audit_key)
         return found
@@ -318,7 +327,7 @@ class SqlStore(PersonalDataSql, ABC):
     def write_audit(self, lines: Sequence[AuditLine]) -> None:
         """Add audit lines durably, each chained to the one before."""
         if lines:
-            self.append_events((), lines)
+            self.keep((), lines)
 
     def audit_lines(self, after: int = 0) -> Iterator[StoredAuditLine]:
         """The lines after a number, oldest first."""

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import grpc
 import pytest
-from solidarite.v1 import common_pb2, declaration_pb2
+from solidarite.v1 import common_pb2, declaration_pb2, foyer_pb2
 from solidarite_client import CallError, NatureRessource, SolidariteClient, add
-from solidarite_server.ports import AuditLine, NewEvent
+from solidarite_server.ports import AuditLine, Change
 from solidarite_server.services.audit import AuditTrail
 from solidarite_server.storage.sqlite import SqliteStore
 
@@ -20,7 +20,8 @@ from tests.integration.server.served import served
 from tests.integration.server.test_life import M, dossier
 
 MOIS = common_pb2.Month(year=2026, month=11)
-ZERO = [add("demandeur", month, NatureRessource.SALAIRE, 0) for month in ("2026-07", "2026-08", "2026-09")]
+NEXT = "2026-12"
+REFERENCE = {M: ("2026-07", "2026-08", "2026-09"), NEXT: ("2026-08", "2026-09", "2026-10")}
 
 
 class Gate:
@@ -32,21 +33,21 @@ class Gate:
         self._reached, self._opened = threading.Event(), threading.Event()
         self._asked = threading.Semaphore(0)
         self._armed = False
-        append_events, change = SqliteStore.append_events, AuditTrail.change
+        keep, change = SqliteStore.keep, AuditTrail.change
 
-        def held_back(store: SqliteStore, events: Sequence[NewEvent], lines: Sequence[AuditLine] = ()) -> object:
-            if events and self._armed:
-                self.groups.append(len(events))
+        def held_back(store: SqliteStore, changes: Sequence[Change], lines: Sequence[AuditLine] = ()) -> object:
+            if changes and self._armed:
+                self.groups.append(len(changes))
                 self._reached.set()
                 assert self._opened.wait(30)
-            return append_events(store, events, lines)
+            return keep(store, changes, lines)
 
         def counted(*arguments: object) -> object:
             future = change(*arguments)  # type: ignore[arg-type]
             self._asked.release()
             return future
 
-        monkeypatch.setattr(SqliteStore, "append_events", held_back)
+        monkeypatch.setattr(SqliteStore, "keep", held_back)
         monkeypatch.setattr(AuditTrail, "change", counted)
 
     def closed_behind(self, first: Callable[[], object]) -> None:
@@ -84,13 +85,14 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def ready(client: SolidariteClient, *numeros: str) -> dict[str, str]:
+def ready(client: SolidariteClient, *numeros: str, mois: str = M) -> dict[str, str]:
     """Dossiers whose declaration may be submitted; the etag of each."""
+    zero = [add("demandeur", month, NatureRessource.SALAIRE, 0) for month in REFERENCE[mois]]
     found = {}
     for numero in numeros:
         client.upsert_foyer(dossier(numero_allocataire=numero))
-        etag = client.prefill_declaration(numero, M).etag
-        found[numero] = client.amend_declaration(numero, M, etag=etag, amendments=ZERO).etag
+        etag = client.prefill_declaration(numero, mois).etag
+        found[numero] = client.amend_declaration(numero, mois, etag=etag, amendments=zero).etag
     return found
 
 
@@ -153,6 +155,88 @@ def test_a_conflict_refuses_one_change_and_not_those_beside_it(
     events = rows(tmp_path, "SELECT count(*) FROM declaration_event WHERE kind = 'SUBMITTED'")
     lines = rows(tmp_path, "SELECT count(*) FROM audit WHERE action = 'SUBMIT_DECLARATION'")
     assert (events, lines) == ([(3,)], [(5,)])  # who tried and was refused has read something: the trail says so
+
+
+def test_neighbouring_quarters_submitted_at_the_same_moment_are_frozen_once(
+    gate: Gate, pool: ThreadPoolExecutor, tmp_path: Path
+):
+    """R262-4: each was found alone when it was prepared; they meet in the commit."""
+    with served(tmp_path, "2026-12-03") as (client, _):
+        numeros = ("1", "2", "3")
+        etags = {(numero, mois): ready(client, numero, mois=mois)[numero] for numero in numeros for mois in (M, NEXT)}
+
+        def submit(numero: str, mois: str) -> object:
+            try:
+                return client.submit_declaration(numero, mois, etag=etags[numero, mois]).state
+            except CallError as error:
+                return error.reason
+
+        done = []
+        gate.closed_behind(lambda: done.append(pool.submit(submit, "1", M)))  # the other one in the next commit
+        for numero, mois in (("1", NEXT), ("2", M), ("2", NEXT), ("3", M)):  # both in one commit
+            done.append(pool.submit(submit, numero, mois))
+        gate.wait_for(4)
+        gate.open()
+        valid = declaration_pb2.DECLARATION_STATE_VALIDEE
+        first, beside, *both, alone = (answer.result(30) for answer in done)
+        assert (first, beside, alone) == (valid, "TRANSITION_REFUSED", valid)
+        assert sorted(map(str, both)) == sorted([str(valid), "TRANSITION_REFUSED"])
+        assert gate.groups == [1, 4]
+    kept = rows(tmp_path, "SELECT numero_allocataire FROM declaration_event WHERE kind = 'SUBMITTED' ORDER BY 1")
+    assert kept == [("1",), ("2",), ("3",)]
+
+
+def test_a_dossier_is_one_commit_with_its_line_and_shares_it(
+    gate: Gate, client: SolidariteClient, pool: ThreadPoolExecutor, tmp_path: Path
+):
+    def upsert(numero: str) -> tuple[bool, str]:
+        answer = client.upsert_foyer(dossier(numero_allocataire=numero))
+        return answer.changed, answer.freshness_token
+
+    ((before,),) = rows(tmp_path, "SELECT commit_sequence FROM head")
+    done = []
+    gate.closed_behind(lambda: done.append(pool.submit(upsert, "1")))
+    for numero in ("2", "3", "3"):
+        done.append(pool.submit(upsert, numero))
+    gate.wait_for(3)
+    gate.open()
+    one, two, *same = (answer.result(30) for answer in done)
+    assert (one[0], two[0]) == (True, True)
+    assert sorted(changed for changed, _ in same) == [False, True]
+    assert one[1] != two[1] == same[0][1] == same[1][1]
+    ((after,),) = rows(tmp_path, "SELECT commit_sequence FROM head")
+    assert after - before == 2  # 8 when each was a line, then a dossier, by itself
+    kept = rows(tmp_path, "SELECT numero_allocataire, known_at_us FROM foyer")
+    lines = rows(tmp_path, "SELECT subject, at_us FROM audit WHERE action = 'UPSERT_FOYER'")
+    assert sorted([*kept, kept[-1]]) == sorted(lines)
+
+
+def test_a_batch_of_dossiers_is_one_commit_with_their_lines(client: SolidariteClient, tmp_path: Path):
+    batches = [
+        foyer_pb2.StreamFoyersRequest(
+            batch_sequence=sequence, foyers=[dossier(numero_allocataire=f"{sequence}{k}") for k in range(3)]
+        )
+        for sequence in (1, 2)
+    ]
+    batches[1].foyers[2].numero_allocataire = ""
+    ((before,),) = rows(tmp_path, "SELECT commit_sequence FROM head")
+    answers = list(client.stream_foyers(batches))
+    assert [(a.changed_count, [r.index for r in a.refusals]) for a in answers] == [(3, []), (2, [2])]
+    ((after,),) = rows(tmp_path, "SELECT commit_sequence FROM head")
+    assert after - before == 2
+    kept = rows(tmp_path, "SELECT numero_allocataire, known_at_us FROM foyer")
+    lines = rows(tmp_path, "SELECT subject, at_us FROM audit WHERE action = 'STREAM_FOYERS'")
+    assert sorted(lines) == sorted([*kept, ("", kept[-1][1])])  # who tried has a line too
+
+
+def test_a_batch_of_dossiers_that_is_refused_leaves_its_lines(client: SolidariteClient, tmp_path: Path):
+    foyers = [dossier(numero_allocataire=f"{k}") for k in range(501)]
+    with pytest.raises(CallError) as error:
+        list(client.stream_foyers([foyer_pb2.StreamFoyersRequest(batch_sequence=1, foyers=foyers)]))
+    assert error.value.reason == "BATCH_TOO_LARGE"
+    # No waiting here: the lines are durable when the refusal comes.
+    assert rows(tmp_path, "SELECT count(*) FROM audit WHERE action = 'STREAM_FOYERS'") == [(501,)]
+    assert rows(tmp_path, "SELECT count(*) FROM foyer") == [(0,)]
 
 
 def test_a_caller_gone_while_its_change_waits_stops_neither_the_change_nor_the_writer(

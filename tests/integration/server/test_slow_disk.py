@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from solidarite.v1 import declaration_pb2
-from solidarite_server.ports import AuditLine, NewEvent
+from solidarite_server.ports import AuditLine, Change, NewEvent
 from solidarite_server.storage.sqlite import SqliteStore
 
 from tests.integration.server.served import served
@@ -15,15 +15,15 @@ from tests.integration.server.test_life import FOYER, M, filled
 
 def test_reads_are_answered_while_a_submission_waits_to_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     reached, goes_on = threading.Event(), threading.Event()
-    append_events = SqliteStore.append_events
+    keep = SqliteStore.keep
 
-    def slow(store: SqliteStore, events: Sequence[NewEvent], lines: Sequence[AuditLine] = ()) -> object:
-        if events:
+    def slow(store: SqliteStore, changes: Sequence[Change], lines: Sequence[AuditLine] = ()) -> object:
+        if any(isinstance(change, NewEvent) for change in changes):
             reached.set()
             assert goes_on.wait(30)
-        return append_events(store, events, lines)
+        return keep(store, changes, lines)
 
-    monkeypatch.setattr(SqliteStore, "append_events", slow)
+    monkeypatch.setattr(SqliteStore, "keep", slow)
     with served(tmp_path, "2026-11-03") as (client, _):
         filled(client, 60_000, 60_000, 60_000)
         seen = client.prefill_declaration(FOYER, M)

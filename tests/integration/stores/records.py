@@ -55,7 +55,7 @@ def batch(*records: ResourceRecord, seals: tuple[Seal, ...] = (), upload: str = 
 
 def kept(store: Store, proposed: Proposed) -> DeclarationView:
     """The declaration after a change committed alone."""
-    (event,) = store.append_events([proposed.event])
+    (event,) = store.keep([proposed.event])
     if not isinstance(event, StoredEvent):
         raise event
     return proposed.answer(event)

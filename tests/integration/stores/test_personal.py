@@ -48,7 +48,7 @@ def fill(store: Store) -> None:
     FoyerService(store).upsert([household("1", PERSON, OTHER), household("2", OTHER)])
     FoyerService(store).upsert([replace(household("1", PERSON, OTHER), departement="34")])
     for numero in "12":
-        store.append_events([NewEvent(numero, NOVEMBER, 0, "AMENDED", b"{}", "q", b"h")])
+        store.keep([NewEvent(numero, NOVEMBER, 0, "AMENDED", b"{}", "q", b"h")])
     store.start_campaign("c", NOVEMBER, [])
     store.keep_block("c", CampaignBlock(0, 2, {}, 3, 4), [CampaignRow("1", 1, 2), CampaignRow("2", 2, 2)])
 
@@ -304,7 +304,7 @@ def test_declarations_dossiers_and_audit_lines_are_purged_to_the_day(store: Stor
     for numero, day in (("1", "2023-11-24T22:59"), ("2", "2023-11-24T23:00")):  # midnight in Paris between the two
         at(clock, day)
         FoyerService(store).upsert([household(numero, PERSON)])
-        store.append_events([NewEvent(numero, JULY, 0, "AMENDED", b"{}", "q", b"h")])
+        store.keep([NewEvent(numero, JULY, 0, "AMENDED", b"{}", "q", b"h")])
         store.write_audit([AuditLine("agent:a", "GET_FOYER", numero, "consultation")])
     at(clock, "2024-01-01")
     FoyerService(store).upsert([replace(household("2", PERSON), departement="34")])

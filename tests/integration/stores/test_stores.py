@@ -24,7 +24,8 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from solidarite_server.domain.errors import Reason, RequestReplayed, StaleEtag
+from solidarite_server.domain.errors import IllegalTransition, Reason, RequestReplayed, StaleEtag
+from solidarite_server.domain.month import Month
 from solidarite_server.domain.record import DocumentRef, Mode
 from solidarite_server.ports import (
     AuditLine,
@@ -32,7 +33,9 @@ from solidarite_server.ports import (
     BatchOutcome,
     CampaignBlock,
     CampaignRow,
+    KeptFoyers,
     NewEvent,
+    NewFoyers,
     Seal,
     Store,
     StoredEvent,
@@ -154,7 +157,7 @@ def test_the_position_is_the_end_of_the_unbroken_run(store: Store):
 
 def test_a_request_is_repeatable_and_an_old_etag_is_refused(store: Store):
     def add(request_id: str, body: bytes, expected: int):
-        (outcome,) = store.append_events([NewEvent("1", JULY, expected, "K", b"{}", request_id, body)])
+        (outcome,) = store.keep([NewEvent("1", JULY, expected, "K", b"{}", request_id, body)])
         return outcome
 
     first = add("a", b"1", 0)
@@ -165,13 +168,52 @@ def test_a_request_is_repeatable_and_an_old_etag_is_refused(store: Store):
     assert [event.sequence for event in store.events("1", JULY)] == [1]
 
 
+def test_an_event_that_must_be_alone_is_refused_beside_another_of_its_kind(store: Store):
+    def event(mois: Month, request_id: str, kind: str = "K", numero: str = "1", expected: int = 0) -> NewEvent:
+        beside = (mois - 2, mois - 1, mois + 1, mois + 2)
+        return NewEvent(numero, mois, expected, kind, b"{}", request_id, b"h", beside)
+
+    one = store.keep([event(JULY, "a"), event(JULY + 1, "b"), event(JULY + 1, "c", numero="2")])
+    assert [type(outcome) for outcome in one] == [StoredEvent, IllegalTransition, StoredEvent]
+    assert str(one[1]) == "La déclaration de 2026-07 couvre déjà une partie de ce trimestre."
+    two = store.keep(
+        [
+            event(JULY - 2, "d"),
+            event(JULY + 1, "e", "other"),
+            event(JULY + 2, "f"),
+            event(JULY + 3, "g"),  # far enough
+            event(JULY, "h", expected=1),  # it is not beside itself
+            event(JULY, "a"),  # served already
+        ]
+    )
+    assert [type(outcome) for outcome in two] == [
+        IllegalTransition, StoredEvent, IllegalTransition, StoredEvent, StoredEvent, StoredEvent,
+    ]  # fmt: skip
+    assert [len(store.events("1", JULY + k)) for k in (-2, 0, 1, 2, 3)] == [0, 2, 1, 0, 1]
+
+
+def test_dossiers_and_events_of_one_commit_have_its_instant(store: Store):
+    event = NewEvent("1", JULY, 0, "K", b"{}", "a", b"h")
+    kept, happened, again = store.keep(
+        [NewFoyers((("1", b"x"), ("2", b"y"))), event, NewFoyers((("2", b"y"),))],
+        [AuditLine("agent:a", "UPSERT_FOYER", "1", "essai")],
+    )
+    sequence = store.commit_sequence()
+    assert (kept, again) == (KeptFoyers((True, True), sequence), KeptFoyers((False,), sequence))
+    assert isinstance(happened, StoredEvent)
+    stored = store.foyer("1")
+    (line,) = store.audit_lines()
+    assert stored is not None
+    assert stored.known_at_us == happened.known_at_us == line.at_us == store.last_instant_us()
+
+
 def test_events_of_one_commit_stand_or_are_refused_each_for_itself(store: Store):
     def event(numero: str, expected: int, request_id: str, body: bytes = b"h") -> NewEvent:
         return NewEvent(numero, JULY, expected, "K", f"{numero}{request_id}".encode(), request_id, body)
 
-    (held,) = store.append_events([event("1", 0, "a")])
+    (held,) = store.keep([event("1", 0, "a")])
     before = store.commit_sequence()
-    outcomes = store.append_events(
+    outcomes = store.keep(
         [
             event("1", 0, "late"),  # another event came first
             event("1", 1, "b"),
@@ -263,7 +305,7 @@ def test_whoever_waits_to_write_takes_turns_with_a_flood(store: SqlStore):
     passed = []
     for number in range(20):
         before = store.commit_sequence()
-        store.append_events([NewEvent(f"{number}", JULY, 0, "AMENDED", b"{}", "a", b"h")])
+        store.keep([NewEvent(f"{number}", JULY, 0, "AMENDED", b"{}", "a", b"h")])
         passed.append(store.commit_sequence() - before)
     stop.set()
     thread.join()
@@ -275,7 +317,7 @@ def test_more_declarations_than_one_statement_looks_up_go_in_one_commit(store: S
     numeros = [f"{number:07d}" for number in range(450)]
     for expected in (0, 1):
         events = [NewEvent(numero, JULY, expected, "K", b"{}", f"r{expected}", b"h") for numero in numeros]
-        assert all(isinstance(outcome, StoredEvent) for outcome in store.append_events(events))
+        assert all(isinstance(outcome, StoredEvent) for outcome in store.keep(events))
     assert store.commit_sequence() == 2
     assert {len(store.events(numero, JULY)) for numero in numeros} == {2}
 
@@ -373,10 +415,10 @@ def test_an_empty_store_answers(store: Store):
 
 def test_dossiers_are_kept_by_version_and_walked_in_order_of_their_characters(store: Store, clock: HandClock):
     numbers = ["10", "9", "A", "a", "0"]
-    assert store.put_foyers([(number, number.encode()) for number in numbers])[0] == [True] * 5
+    assert store.put_foyers([(number, number.encode()) for number in numbers]).changed == (True,) * 5
     clock.us += 1_000
     before = store.last_instant_us()
-    assert store.put_foyers([("9", b"9"), ("A", b"new")])[0] == [False, True]
+    assert store.put_foyers([("9", b"9"), ("A", b"new")]).changed == (False, True)
     assert [number for number, _ in store.foyers_between("", None)] == ["0", "10", "9", "A", "a"]
     assert dict(store.foyers_between("10", "A"))["A"].payload == b"new"
     assert store.foyer_bounds(2) == ["10", "A"]
