@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -388,6 +389,10 @@ class PersonalData(Protocol):
 
 class Store(RecordStore, FoyerStore, ChangeStore, DeclarationStore, CampaignStore, AuditLog, PersonalData, Protocol):
     """One place that keeps everything; safe for several threads and processes."""
+
+    def at_once(self) -> AbstractContextManager[object]:
+        """What this thread reads inside is as one commit left it: one transaction, which costs less than one each."""
+        ...
 
     def check(self) -> list[str]:
         """What is wrong with it, in French; empty when nothing is."""

@@ -10,7 +10,7 @@ from datetime import date
 from functools import cache
 from typing import NamedTuple
 
-_PATTERN = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
+_PATTERN = re.compile(r"\d{4}-(0[1-9]|1[0-2])", re.ASCII)
 
 FIRST_YEAR, LAST_YEAR = 1990, 2099
 
@@ -39,9 +39,7 @@ class Month(_YearMonth):
     @classmethod
     def parse(cls, text: str) -> Month:
         """Read `YYYY-MM`; ValueError says the accepted form."""
-        if not _PATTERN.fullmatch(text):
-            raise ValueError("a month is written YYYY-MM, for example 2026-11")
-        return cls(int(text[:4]), int(text[5:]))
+        return _parsed(text)
 
     @classmethod
     def of(cls, day: date) -> Month:
@@ -75,6 +73,14 @@ class Month(_YearMonth):
 
     def __str__(self) -> str:
         return _text(self)
+
+
+@cache
+def _parsed(text: str) -> Month:
+    # What is refused is not cached: there are no more texts of months than months.
+    if not _PATTERN.fullmatch(text):
+        raise ValueError("a month is written YYYY-MM, for example 2026-11")
+    return Month(int(text[:4]), int(text[5:]))
 
 
 @cache

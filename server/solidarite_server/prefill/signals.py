@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from solidarite_server.domain.month import Month
 from solidarite_server.domain.nature import NatureRessource
@@ -87,8 +87,7 @@ def _daily_allowances_twice(declaration: Declaration) -> Iterator[Signal]:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class _Payer:
+class _Payer(NamedTuple):
     personne: str
     nature: NatureRessource
     declarant: str

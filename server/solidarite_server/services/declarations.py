@@ -285,6 +285,10 @@ class DeclarationService:
         return Proposed(event, answer)
 
     def _current(self, numero_allocataire: str, mois: Month, known_at_us: int | None) -> _Current:
+        with self._store.at_once():
+            return self._read(numero_allocataire, mois, known_at_us)
+
+    def _read(self, numero_allocataire: str, mois: Month, known_at_us: int | None) -> _Current:
         # Everything is read as known at one instant, so that it can be read again.
         horizon = self._store.last_instant_us() if known_at_us is None else known_at_us
         events = self._store.events(numero_allocataire, mois, known_at_us=horizon)

@@ -15,6 +15,7 @@ from uuid import UUID
 
 import numpy as np
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from solidarite_server.domain.errors import InvalidRequest, StoreUnavailable
 from solidarite_server.ports import Batch, BatchOutcome, Clock, Volume
@@ -211,6 +212,9 @@ class PostgresStore(SqlStore):
     @contextmanager
     def _snapshot(self) -> Iterator[Session]:
         session = self._reading()
+        if session.connection.info.transaction_status != TransactionStatus.IDLE:
+            yield session
+            return
         with _mapped(), session.connection.transaction():
             session.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             yield session

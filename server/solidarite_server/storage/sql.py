@@ -89,7 +89,10 @@ class SqlStore(PersonalDataSql, ABC):
 
     @abstractmethod
     def _snapshot(self) -> AbstractContextManager[Session]:
-        """Reads that all see the same commit. Raises StoreUnavailable when the engine does not answer."""
+        """Reads that all see the same commit, that of the wider one inside another.
+
+        Raises StoreUnavailable when the engine does not answer.
+        """
 
     @abstractmethod
     def _reading(self) -> Session:
@@ -106,6 +109,10 @@ class SqlStore(PersonalDataSql, ABC):
     @abstractmethod
     def _add(self, commit: Commit, batches: Sequence[Batch], sources: dict[str, int]) -> list[BatchOutcome]:
         """Classify the records of the batches, and keep the new ones."""
+
+    def at_once(self) -> AbstractContextManager[object]:
+        """What this thread reads inside is as one commit left it."""
+        return self._snapshot()
 
     # Records
 

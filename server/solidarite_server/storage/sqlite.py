@@ -311,8 +311,11 @@ class SqliteStore(SqlStore):
     @contextmanager
     def _snapshot(self) -> Iterator[Session]:
         session = self._reading()
-        with _reading_transaction(session):
+        if session.connection.in_transaction:
             yield session
+        else:
+            with _reading_transaction(session):
+                yield session
 
     @contextmanager
     def _transaction(self) -> Iterator[Commit]:

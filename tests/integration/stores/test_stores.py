@@ -139,6 +139,24 @@ def test_the_past_is_read_as_it_was_known(store: Store, clock: HandClock):
     assert (total(store, before), total(store)) == (100, 200)
 
 
+def test_what_is_read_at_once_is_as_one_commit_left_it(store: Store):
+    store.append([batch(record(100))])
+    store.put_foyers([("1", b"before")])
+    seen = store.last_instant_us()
+    with store.at_once():
+        assert total(store) == 100
+        store.append([batch(record(200, version=2))])
+        store.put_foyers([("1", b"after")])
+        store.keep([NewEvent("1", JULY, 0, "K", b"{}", "a", b"h")])
+        held = store.foyer("1")
+        assert (total(store), held and held.payload, store.events("1", JULY)) == (100, b"before", [])
+        assert store.last_instant_us() == seen
+    with pytest.raises(KeyError), store.at_once():
+        raise KeyError
+    held = store.foyer("1")
+    assert (total(store), held and held.payload, len(store.events("1", JULY))) == (200, b"after", 1)
+
+
 def test_instants_grow_even_when_the_clock_steps_back(store: Store, clock: HandClock):
     store.append([batch(record(1, name="a"))])
     clock.us -= 500_000
