@@ -214,7 +214,10 @@ async def _measure(store: Store, metrics: Metrics) -> None:
     while True:
         try:
             volume = await asyncio.to_thread(store.volume)
-            metrics.store(volume.size_bytes, volume.runs, store.commit_sequence())
+            renewal = await asyncio.to_thread(store.renewal)
+            # Dossiers come after all records: a renewal under way never says that it is done.
+            renewed = 1.0 if renewal is None else min(renewal.records, 0.99)
+            metrics.store(volume.size_bytes, volume.runs, store.commit_sequence(), renewed)
         except SolidariteError:
             pass  # the failure itself is counted by those who write
         await asyncio.sleep(_MEASURE_SECONDS)

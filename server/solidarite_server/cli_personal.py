@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+import time
 from datetime import date
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,8 @@ from typing import Annotated
 import typer
 
 from solidarite_server.cli_store import KeyFile, Purpose, StoreUrl, ask_nir, opened_store, operator
+
+_SHOWN_SECONDS = 2.0
 
 
 def register(app: typer.Typer) -> None:
@@ -115,16 +118,24 @@ def apply(
 
 
 def rotate(store: StoreUrl = "sqlite:///solidarite.db", key_file: KeyFile = None) -> int:
-    """Renouveler les pseudonymes du magasin, pendant qu'il sert : les lectures continuent, les écritures attendent."""
-    from solidarite_server.services import keyring
+    """Renouveler les pseudonymes du magasin, pendant qu'il sert ; reprend un renouvellement interrompu."""
+    from solidarite_server.ports import RenewalProgress
+    from solidarite_server.services import renewal
+
+    shown = time.monotonic()
+
+    def told(progress: RenewalProgress | None) -> None:
+        nonlocal shown
+        if progress is not None and time.monotonic() - shown > _SHOWN_SECONDS:
+            shown = time.monotonic()
+            left = "les dossiers suivent." if progress.records >= 1 else "…"
+            typer.echo(f"Enregistrements renommés : {int(progress.records * 100)} % ; {left}")
 
     with opened_store(store, key_file) as opened:
-        # The new key is on disk before anything stands under it; servers read the file again when they meet it.
-        keys = opened.keys.renewed()
-        keyring.save(opened.key_file, keys)
-        opened.trace_act("ROTATE_PSEUDONYMS", f"version {keys.newest}")
-        count = opened.store.renew_pseudonyms(keys.newest)
-    typer.echo(f"{count} enregistrements renommés : version {keys.newest} des pseudonymes.")
+        begun = renewal.begin(opened.store, opened.key_file, operator())
+        typer.echo(f"Renouvellement vers la version {begun.version} des pseudonymes : le service continue.")
+        renewal.finish(opened.store, begun.version, operator(), told)
+    typer.echo(f"Tout est renommé : version {begun.version} des pseudonymes.")
     typer.echo(
         "Sauvegardez le fichier de clés. Les anciennes versions ne servent plus qu'aux anciennes sauvegardes : "
         "« solidarite pseudonyms forget » les retire."
@@ -134,11 +145,16 @@ def rotate(store: StoreUrl = "sqlite:///solidarite.db", key_file: KeyFile = None
 
 def forget(store: StoreUrl = "sqlite:///solidarite.db", key_file: KeyFile = None) -> int:
     """Retirer du fichier de clés les versions que le magasin n'emploie plus : ses anciennes copies se taisent."""
-    from solidarite_server.services import keyring
+    from solidarite_server.services import renewal
 
     with opened_store(store, key_file) as opened:
-        version = opened.store.pseudonym_version()
-        opened.trace_act("FORGET_PSEUDONYMS", f"avant la version {version}")
-        keyring.save(opened.key_file, opened.keys.without_older_than(version))
+        version = renewal.forget(opened.store, opened.key_file, operator())
+    if version is None:
+        typer.echo(
+            "Erreur : un renouvellement est en cours, et l'ancienne clé sert encore. Finissez-le : "
+            "solidarite pseudonyms rotate.",
+            err=True,
+        )
+        return 1
     typer.echo(f"Le fichier de clés ne garde que la version {version}.")
     return 0

@@ -59,6 +59,11 @@ class Metrics:
         self._bytes = gauge("store_bytes", "Taille du magasin.", mode="max")
         self._runs = gauge("store_runs", "Séries triées du magasin SQLite.", mode="max")
         self._commits = gauge("store_commit_sequence", "Numéro de la dernière écriture visible.", mode="max")
+        self._renewed = gauge(
+            "pseudonyms_renewed_ratio",
+            "Part renommée par le renouvellement des pseudonymes ; 1 sans lui.",
+            mode="livemin",
+        )
         self._last_batch = gauge(
             "source_last_batch_timestamp_seconds", "Dernier lot accusé d'une source.", ("source",), "max"
         )
@@ -139,11 +144,12 @@ class Metrics:
         """Whether the store takes writes."""
         self._available.set(int(yes))
 
-    def store(self, size_bytes: int, runs: int, commit_sequence: int) -> None:
-        """How much the store holds."""
+    def store(self, size_bytes: int, runs: int, commit_sequence: int, renewed: float) -> None:
+        """How much the store holds, and how far a renewal of its pseudonyms is."""
         self._bytes.set(size_bytes)
         self._runs.set(runs)
         self._commits.set(commit_sequence)
+        self._renewed.set(renewed)
 
 
 def forget_process(pid: int) -> None:

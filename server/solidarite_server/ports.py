@@ -327,15 +327,44 @@ class Volume:
     """Sorted runs not yet merged; 0 for a store that has none."""
 
 
+@dataclass(frozen=True, slots=True)
+class RenewalProgress:
+    """A renewal of the pseudonyms under way."""
+
+    before: int
+    """The version of the keys that is being left."""
+    version: int
+    """The one in force."""
+    records: float
+    """Which share of the records is renewed, from 0 to 1; dossiers follow."""
+
+
 class PersonalData(Protocol):
     """What is done for the persons held: the only changes and removals of a store."""
 
-    def renew_pseudonyms(self, version: int) -> int:
-        """Wrap every person anew under a version of the keys, all at once; the number of records."""
+    def begin_renewal(self, version: int, lines: Sequence[AuditLine] = ()) -> bool:
+        """Wrap persons under a version of the keys from now on; what is there already follows by `renew_some`.
+
+        The audit lines come with it. False, and nothing done, when a renewal is under way already.
+        """
+        ...
+
+    def renew_some(self) -> bool:
+        """Rename some records or dossiers in one short durable transaction; False when nothing is left."""
+        ...
+
+    def end_renewal(self, lines: Sequence[AuditLine] = ()) -> bool:
+        """End the renewal, with audit lines, once nothing stands under the names of before, not even in what was
+        freed; False while something does. True as well when none is under way, without the lines.
+        """
+        ...
+
+    def renewal(self) -> RenewalProgress | None:
+        """How far the renewal under way is; None when there is none."""
         ...
 
     def pseudonym_version(self) -> int:
-        """The version of the keys that persons are wrapped under."""
+        """The version of the keys that what is written stands under."""
         ...
 
     def dossiers_of(self, person: bytes) -> list[str]:

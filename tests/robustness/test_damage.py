@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -216,9 +217,15 @@ def test_a_dossier_that_is_damaged_is_not_given_a_new_checksum_by_a_renewal(tmp_
     with closing(SqliteStore(path, clock=HandClock(), keys=KEYS)) as store:
         with_a_declaration(store)
         store._writer.run("UPDATE foyer SET payload = X'00' || substr(payload, 2)")
+    newer = replace(KEYS, wrapping={**KEYS.wrapping, 2: b"n" * 32})
+    with closing(SqliteStore(path, clock=HandClock(), keys=newer)) as store:
+        assert store.begin_renewal(2)
+        assert store.renew_some()  # no record is there
         with pytest.raises(StoreUnavailable, match="abîmé"):
-            store.renew_pseudonyms(2)
-        assert store.pseudonym_version() == 1
+            store.renew_some()
+        with pytest.raises(StoreUnavailable, match="abîmé"):
+            store.end_renewal()
+        assert store.renewal() is not None
 
 
 def test_an_event_that_is_gone_from_the_middle_of_a_declaration_is_missed(tmp_path: Path):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import pwd
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from solidarite_client.cli import main
 from solidarite_server.ports import StoredAuditLine
-from solidarite_server.services import keyring
+from solidarite_server.services import keyring, renewal
 from solidarite_server.services.clock import SystemClock
 from solidarite_server.storage import SqliteStore
 
@@ -42,7 +43,6 @@ def lines(folder: Path, name: str = "s.db") -> list[StoredAuditLine]:
         (["store", "migrate"], "MIGRATE_STORE", "nouvelle version"),
         (["person", "export", "COPIE"], "EXPORT_PERSON", "droit d'accès"),
         (["person", "erase", "--yes", "--purpose", "demande 12"], "ERASE_PERSON", "demande 12"),
-        (["pseudonyms", "rotate"], "ROTATE_PSEUDONYMS", "version 2"),
         (["pseudonyms", "forget"], "FORGET_PSEUDONYMS", "avant la version 1"),
         (["campaign", "run", "c", "--month", "2026-11"], "RUN_CAMPAIGN", "campagne"),
         (["campaign", "controls", "--month", "2026-11"], "RUN_CONTROLS", "contrôle"),
@@ -57,6 +57,34 @@ def test_the_line_says_who_did_what_and_why(arguments: list[str], action: str, p
     assert (line.action, line.purpose) == (action, purpose)
     assert line.actor == f"exploitant:{pwd.getpwuid(os.getuid()).pw_name}"
     assert NIR not in line.subject
+
+
+def test_a_renewal_leaves_a_line_when_it_begins_and_one_when_it_ends(url: str, tmp_path: Path):
+    assert main(["pseudonyms", "rotate", "--store", url]) == 0
+    assert [(line.action, line.purpose) for line in lines(tmp_path)] == [
+        ("ROTATE_PSEUDONYMS", "version 2"), ("ROTATE_PSEUDONYMS_END", "version 2"),
+    ]  # fmt: skip
+
+
+def test_a_renewal_that_was_cut_keeps_the_old_key_and_is_taken_up(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    key_file = tmp_path / "s.db.key"
+    with closing(SqliteStore(tmp_path / "s.db", clock=SystemClock(), keys=keyring.load(key_file))) as store:
+        renewal.begin(store, key_file, "exploitant:essai")
+    held = key_file.read_bytes()
+    assert main(["pseudonyms", "forget", "--store", url]) == 1
+    assert "solidarite pseudonyms rotate" in capsys.readouterr().err
+    assert key_file.read_bytes() == held
+    assert main(["pseudonyms", "rotate", "--store", url]) == 0
+    assert key_file.read_bytes() == held
+    assert [(line.action, line.purpose) for line in lines(tmp_path)] == [
+        ("ROTATE_PSEUDONYMS", "version 2"),
+        ("ROTATE_PSEUDONYMS", "reprise vers la version 2"),
+        ("ROTATE_PSEUDONYMS_END", "version 2"),
+    ]
+    assert main(["pseudonyms", "forget", "--store", url]) == 0
+    assert set(keyring.load(key_file).wrapping) == {2}
 
 
 def test_retention_and_restoration_leave_theirs(url: str, tmp_path: Path):

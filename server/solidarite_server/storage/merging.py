@@ -9,7 +9,7 @@ it had made.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -43,7 +43,7 @@ from solidarite_server.storage.runs import (
     remove_blocks,
     write_blocks,
 )
-from solidarite_server.storage.sql import Session
+from solidarite_server.storage.sql import Session, only
 
 _SLICE_ROWS = 32_768
 _PURGED_BLOCKS = 600
@@ -102,18 +102,30 @@ class Merging:
     def __init__(self, runs: Runs) -> None:
         self._runs = runs
         self._merges: dict[int, _Merge] = {}
+        self._names = 0
+        """The version of the pseudonyms when they were begun."""
 
     def abandon(self, session: Session) -> None:
         """What this process or another was building is dead."""
         self._merges = {}
         session.run("UPDATE run SET state = ? WHERE state = ?", (DEAD, BUILDING))
+        self._names = _names(session)
+
+    def _go_on(self, session: Session) -> None:
+        """StoreUnavailable when a renewal has begun: it ended all merges (`rewriting.begin_renewal`)."""
+        if _names(session) != self._names:
+            raise StoreUnavailable("Les pseudonymes sont renouvelés : les fusions recommencent.")
 
     def due(self, session: Session) -> tuple[int, tuple[Run, ...]] | None:
-        """A level, the lowest first, with runs to merge, and those runs; none when a merge is begun."""
+        """A level, the lowest first, with runs to merge, and those runs; none when a merge is begun.
+
+        What a renewal is still to rename waits: each run stands under one version of the names.
+        """
+        self._go_on(session)
         by_level: dict[int, list[Run]] = {level: [] for level in self._merges}
         taken_up = {run.number for merge in self._merges.values() for run in merge.sources}
         for run in self._runs.live(session):
-            if run.number not in taken_up:
+            if run.number not in taken_up and not run.part.before:
                 by_level.setdefault(run.part.level, []).append(run)
         for level in sorted(by_level):
             if level in self._merges:
@@ -125,6 +137,7 @@ class Merging:
 
     def begin(self, session: Session, level: int, sources: tuple[Run, ...]) -> None:
         """Begin to merge these runs."""
+        self._go_on(session)
         rows = sum(run.part.rows for run in sources)
         range_rows = -(-rows // max(1, min(_RANGES, rows // _RANGE_ROWS)))
         self._merges[level] = _Merge(level_of(rows), sources, range_rows, new_run(session), new_filter(range_rows))
@@ -132,7 +145,7 @@ class Merging:
     def prepare(self, session: Session, level: int) -> Slice:
         """Read, sort and pack the next slice of a merge begun: nothing is written, no lock is needed."""
         merge = self._merges[level]
-        last = _slice_end(merge)
+        last = slice_end(merge.sources, merge.next_prefix, _SLICE_ROWS)
         parts, taken = [], {}
         for run in merge.sources:
             first = max(merge.next_prefix, run.part.first)
@@ -155,6 +168,7 @@ class Merging:
 
         Removes as much as it writes of what is no longer needed: otherwise the file would grow for nothing.
         """
+        self._go_on(session)
         merge = piece.merge
         write_blocks(session, merge.number, merge.blocks, piece.blocks)
         merge.fences.append(piece.fences)
@@ -196,6 +210,10 @@ class Merging:
         merge.taken.clear()
 
 
+def _names(session: Session) -> int:
+    return int(only(session.rows("SELECT pseudonyms FROM head"))[0])
+
+
 def purge(session: Session) -> int:
     """Remove some blocks of dead runs, and those that have none left; how many were removed, runs counted with them."""
     removed = 0
@@ -217,9 +235,9 @@ def _trim(session: Session, merge: _Merge, count: int) -> None:
         count -= removed
 
 
-def _slice_end(merge: _Merge) -> int:
-    """A prefix such that about `_SLICE_ROWS` rows lie up to it: whole persons, whatever their number of records."""
-    ahead = [run.fences[np.searchsorted(run.fences, np.uint64(merge.next_prefix), "right") :] for run in merge.sources]
-    fences = np.sort(np.concatenate([part[: _SLICE_ROWS // BLOCK_ROWS + 1] for part in ahead]))
-    place = _SLICE_ROWS // BLOCK_ROWS
+def slice_end(runs: Sequence[Run], first: int, rows: int) -> int:
+    """A prefix such that about so many rows lie from `first` to it: whole persons, whatever their number of records."""
+    place = rows // BLOCK_ROWS
+    ahead = [run.fences[np.searchsorted(run.fences, np.uint64(first), "right") :] for run in runs]
+    fences = np.sort(np.concatenate([part[: place + 1] for part in ahead]))
     return int(fences[place]) if len(fences) > place else LAST_PREFIX

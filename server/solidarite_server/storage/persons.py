@@ -1,13 +1,21 @@
 """Persons as they stand in a store: wrapped under the version of the keys in force there (services/keyring.py).
 
-Outside the store a person has one pseudonym for good; what is on disk changes with each renewal. The version is read in
-the transaction of each read and write, so that a renewal changes nothing for whoever is served meanwhile.
+Outside the store a person has one pseudonym for good; what is on disk changes with each renewal. The versions in use
+are read in the transaction of each read and write, so that a renewal changes nothing for whoever is served meanwhile.
+
+A renewal goes on by short transactions (storage/personal.py). Until it ends a record stands under one of two names of
+its person, and is looked for under both; what is written stands under the new one. A dossier has the new names once
+the renewal has passed its number.
 """
 
 from __future__ import annotations
 
+import json
 import re
+import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from solidarite_server.domain.errors import StoreUnavailable
@@ -18,12 +26,70 @@ if TYPE_CHECKING:
     from solidarite_server.storage.sql import Session
 
 PERSON_BYTES = 16
-PSEUDONYM_VERSION = "(SELECT pseudonym_version FROM head)"
-"""As a column: the version that persons are wrapped under in what the same statement reads."""
+NAMES = ("(SELECT pseudonyms FROM head)", "(SELECT renewal FROM head)")
+"""As columns: how persons are named in what the same statement reads, for `Persons.checked`."""
+ALL_PERSONS = 1 << 8 * PERSON_BYTES
 _HOLDING = ("source", "foyer", "declaration_event", "audit")
 """Tables that hold something in a store that was ever used."""
 _IN_DOSSIER = re.compile(rb'(?<="pseudonyme":")[0-9a-f]{32}(?=")')
 """A pseudonym in the JSON of a dossier: no text of a dossier can hold these quotes unescaped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """How far a renewal of the pseudonyms is, as `head` keeps it while one is under way."""
+
+    before: int
+    """The version that is being left."""
+    persons: int = 0
+    """No record stands under the names of before of persons below it, read as a number of 128 bits."""
+    dossiers: str = ""
+    """The dossiers numbered up to it are renewed, those after it are not."""
+
+    @property
+    def records_done(self) -> bool:
+        """Whether no record at all stands under a name of before."""
+        return self.persons >= ALL_PERSONS
+
+    def packed(self) -> bytes:
+        """As it is kept, with a checksum."""
+        data = json.dumps([self.before, self.persons, self.dossiers]).encode()
+        return data + zlib.crc32(data).to_bytes(4, "little")
+
+    @classmethod
+    def kept(cls, packed: bytes) -> Renewal:
+        """The inverse of `packed`; StoreUnavailable when it is damaged."""
+        data, checksum = packed[:-4], packed[-4:]
+        if zlib.crc32(data).to_bytes(4, "little") != checksum:
+            raise StoreUnavailable("L'avancement du renouvellement des pseudonymes est abîmé : restaurez une copie.")
+        return cls(*json.loads(data))
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Under which versions of the keys persons stand on disk, at one commit."""
+
+    version: int
+    """The one in force: what is written stands under it."""
+    renewal: Renewal | None = None
+
+    @property
+    def of_records(self) -> tuple[int, ...]:
+        """The versions that a record may stand under, the one in force first."""
+        if self.renewal is None or self.renewal.records_done:
+            return (self.version,)
+        return self.version, self.renewal.before
+
+    @property
+    def of_dossiers(self) -> tuple[int, ...]:
+        """The versions that a dossier may stand under."""
+        return (self.version,) if self.renewal is None else (self.version, self.renewal.before)
+
+    def of_dossier(self, numero_allocataire: str) -> int:
+        """The version that the persons of a dossier stand under."""
+        if self.renewal is None or numero_allocataire <= self.renewal.dossiers:
+            return self.version
+        return self.renewal.before
 
 
 class Persons:
@@ -35,7 +101,7 @@ class Persons:
 
     def adopt(self, session: Session) -> None:
         """Check that the keys are those of the store; while it is empty it takes their newest version. KeyFileError."""
-        heads = session.rows("SELECT pseudonym_version, pseudonym_fingerprint, commit_sequence FROM head")
+        heads = session.rows("SELECT pseudonyms, pseudonym_fingerprint, commit_sequence FROM head")
         if len(heads) != 1:
             raise StoreUnavailable("Le magasin est endommagé : sa tête manque. Restaurez une copie.")
         ((version, fingerprint, commits),) = heads
@@ -52,23 +118,33 @@ class Persons:
     def put_version(self, session: Session, version: int) -> None:
         """Write which version is in force."""
         session.run(
-            "UPDATE head SET pseudonym_version = ?, pseudonym_fingerprint = ?",
+            "UPDATE head SET pseudonyms = ?, pseudonym_fingerprint = ?",
             (version, self._known(version).fingerprint(version)),
         )
 
-    def version(self, session: Session) -> int:
-        """The version in force in this transaction."""
-        return self.checked(int(session.rows("SELECT pseudonym_version FROM head")[0][0]))
+    @staticmethod
+    def put_renewal(session: Session, renewal: Renewal | None) -> None:
+        """Write how far a renewal is; None when none is under way."""
+        session.run("UPDATE head SET renewal = ?", (None if renewal is None else renewal.packed(),))
 
-    def checked(self, version: int) -> int:
-        """The version, once what was read before still holds."""
+    def names(self, session: Session) -> Names:
+        """How persons are named in this transaction."""
+        return self.checked(*session.rows("SELECT pseudonyms, renewal FROM head")[0])
+
+    def checked(self, version: int, renewal: bytes | None) -> Names:
+        """How persons are named, from what `head` says, once what was read before still holds."""
         if self._keys is None:
             # What passes as it is must not change on the way: a dossier read, then its records.
             if self._pinned is None:
                 self._pinned = version
             if version != self._pinned:
                 raise StoreUnavailable("Les pseudonymes ont été renouvelés pendant ce travail : relancez-le.")
-        return version
+            if renewal is not None:
+                raise StoreUnavailable(
+                    "Les pseudonymes du magasin sont en cours de renouvellement : relancez ce travail quand il est fini "
+                    "(« solidarite pseudonyms rotate » reprend un renouvellement interrompu)."
+                )
+        return Names(version, None if renewal is None else Renewal.kept(renewal))
 
     def inside(self, persons: bytes, version: int, *, writing: bool = False) -> bytes:
         """Persons as they stand on disk."""
@@ -82,15 +158,19 @@ class Persons:
         """Persons as everything but the store knows them."""
         return persons if self._keys is None else self._known(version).unwrapped(persons, version)
 
-    def dossiers_inside(self, payloads: Sequence[bytes], version: int) -> list[bytes]:
-        """Dossiers as they stand on disk."""
-        return with_persons(payloads, lambda persons: self.inside(persons, version, writing=True))
+    def renamed(self, persons: bytes, before: int, version: int) -> bytes:
+        """Persons that stand on disk under a version, under another."""
+        return self.inside(self.outside(persons, before), version, writing=True)
 
-    def dossiers_outside(self, payloads: Sequence[bytes], version: int) -> list[bytes]:
-        """Dossiers as the use cases read them."""
-        if self._keys is None or not version:
-            return list(payloads)
-        return with_persons(payloads, lambda persons: self.outside(persons, version))
+    def dossiers_inside(self, dossiers: Sequence[tuple[str, bytes]], names: Names) -> list[bytes]:
+        """The contents of dossiers (number, content) as they stand on disk."""
+        return _changed(dossiers, names, partial(self.inside, writing=True))
+
+    def dossiers_outside(self, dossiers: Sequence[tuple[str, bytes]], names: Names) -> list[bytes]:
+        """The contents of dossiers (number, content) as the use cases read them."""
+        if self._keys is None or names == Names(0):
+            return [payload for _, payload in dossiers]
+        return _changed(dossiers, names, self.outside)
 
     def _known(self, version: int) -> Keyring:
         assert self._keys is not None
@@ -101,6 +181,14 @@ class Persons:
                 f"La version {version} des clés de pseudonymes manque à ce serveur : donnez-lui le fichier à jour."
             ) from error
         return self._keys
+
+
+def _changed(dossiers: Sequence[tuple[str, bytes]], names: Names, change: Callable[..., bytes]) -> list[bytes]:
+    if names.renewal is None:
+        return with_persons([payload for _, payload in dossiers], partial(change, version=names.version))
+    return [
+        with_persons([payload], partial(change, version=names.of_dossier(numero)))[0] for numero, payload in dossiers
+    ]
 
 
 def with_persons(payloads: Sequence[bytes], change: Callable[[bytes], bytes]) -> list[bytes]:

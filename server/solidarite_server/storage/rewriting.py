@@ -1,34 +1,90 @@
-"""Runs written anew, in the transaction of the caller: records renamed or removed. Merges begin again."""
+"""Runs written anew, in the transaction of the caller: records renamed, some at a time, or removed.
+
+Merges begin again.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
+from solidarite_server.domain.errors import StoreUnavailable
 from solidarite_server.record_columns import CONTENT_DTYPE
-from solidarite_server.storage.runs import DEAD, Run, RunRows, Runs, between, fetched, prefix_of
+from solidarite_server.storage.merging import slice_end
+from solidarite_server.storage.runs import (
+    BUILDING,
+    DEAD,
+    LAST_PREFIX,
+    Run,
+    RunRows,
+    Runs,
+    between,
+    fetched,
+    joined,
+    keep_part,
+    prefix_of,
+    remove_below,
+)
 from solidarite_server.storage.sql import Session
 
 _SLICE_BLOCKS = 8_192
 _RUN_SHIFT = 32
+RENEWED_ROWS = 16_384
+"""Renamed at once: some 50 ms."""
 Kept = Callable[[RunRows], npt.NDArray[np.bool_]]
 
 
-def rename(session: Session, runs: Runs, change: Callable[[bytes], bytes]) -> int:
-    """Give the persons of every record another name; the number of records."""
+def begin_renewal(session: Session, runs: Runs) -> None:
+    """What every run holds stands under the names of before; what merges were building of it is dead."""
+    session.run("UPDATE run SET state = ? WHERE state = ?", (DEAD, BUILDING))
+    for run in runs.live(session):
+        keep_part(session, replace(run, part=run.part._replace(before=True)))
+    _changed(session)
 
-    def renamed(rows: RunRows) -> RunRows:
-        changed = rows.copy()
-        changed["person"] = np.frombuffer(change(rows["person"].tobytes()), "V16")
-        return changed
 
-    live = runs.live(session)
-    for run in live:
-        _replace(session, runs, run, renamed)
-    _overwrite_dead(session)
-    return sum(run.part.rows for run in live)
+def renew_some(session: Session, runs: Runs, change: Callable[[bytes], bytes]) -> int:
+    """Give other names to the first persons that stand under those of before; the prefix from which others are left,
+    2^64 when none is.
+
+    As in a merge by ranges: what is renamed becomes a run, and of those that held it the part above it is left.
+    """
+    old = [run for run in runs.live(session) if run.part.before]
+    first = min((run.part.first for run in old), default=LAST_PREFIX + 1)
+    if not old:
+        return first
+    last = slice_end(old, first, RENEWED_ROWS)
+    found = []
+    for run in old:
+        if run.part.first <= last:
+            rows = fetched(session, run, run.blocks_of(run.part.first, last))
+            found.append(between(rows, run.part.first, min(last, run.part.last)))
+            _leave_above(session, run, last, len(found[-1]))
+    renamed = joined(found)
+    renamed["person"] = np.frombuffer(change(renamed["person"].tobytes()), "V16")
+    runs.add(session, renamed)
+    session.run("UPDATE head SET record_versions = record_versions - ?", (len(renamed),))
+    _changed(session)
+    return last + 1
+
+
+def _leave_above(session: Session, run: Run, last: int, taken: int) -> None:
+    """Leave of a run what lies above a prefix; so many of its rows were taken. What it held of them is overwritten."""
+    left = replace(run, part=run.part._replace(rows=run.part.rows - taken, first=last + 1))
+    if not left.part.rows:
+        session.run("UPDATE run SET state = ? WHERE id = ?", (DEAD, run.number))
+        return
+    if left.part.rows < 0 or last >= run.part.last:
+        raise StoreUnavailable("Un renouvellement n'a pas retrouvé tous ses enregistrements : vérifiez le magasin.")
+    keep_part(session, left)
+    place = run.blocks_of(run.part.first, run.part.first).start
+    remove_below(session, left, place, len(run.fences))
+
+
+def _changed(session: Session) -> None:
+    session.run("UPDATE head SET run_generation = run_generation + 1")
 
 
 def remove_person(session: Session, runs: Runs, person: bytes) -> int:
@@ -69,7 +125,7 @@ def _replace(session: Session, runs: Runs, run: Run, change: Callable[[RunRows],
     count = 0
     for rows in _slices(session, run):
         changed = change(rows)
-        runs.add(session, changed)
+        runs.add(session, changed, before=run.part.before)
         count += len(changed)
     session.run("UPDATE run SET state = ? WHERE id = ?", (DEAD, run.number))
     session.run(

@@ -67,6 +67,7 @@ _BLOCKS_AT_ONCE = 128
 _BITS_A_ROW = 32
 _RUN_SHIFT = 32
 _PART, _PART_OF = struct.Struct("<BQQQ"), struct.Struct("<Qq")
+_BEFORE = 0x80
 LAST_PREFIX = _ALL_BITS
 FAN_IN = 16
 _SMALLEST_ROWS = 64
@@ -231,6 +232,8 @@ class Part(NamedTuple):
     rows: int
     first: int = 0
     last: int = LAST_PREFIX
+    before: bool = False
+    """Whether its persons stand under the names that a renewal of the pseudonyms is leaving."""
 
     @property
     def share(self) -> int:
@@ -239,7 +242,8 @@ class Part(NamedTuple):
 
     def packed(self, number: int, checksum: int) -> bytes:
         """As it is kept, for the run of that number and checksum."""
-        data = _PART.pack(*self)
+        level = self.level | _BEFORE if self.before else self.level
+        data = _PART.pack(level, self.rows, self.first, self.last)
         return data + _part_sum(data, number, checksum)
 
     @classmethod
@@ -247,7 +251,8 @@ class Part(NamedTuple):
         """The inverse of `packed`; StoreUnavailable when it is damaged."""
         if data[_PART.size :] != _part_sum(data[: _PART.size], number, checksum):
             raise _damaged(number)
-        return cls(*_PART.unpack_from(data))
+        level, rows, first, last = _PART.unpack_from(data)
+        return cls(level & ~_BEFORE, rows, first, last, bool(level & _BEFORE))
 
 
 def _part_sum(data: bytes, number: int, checksum: int) -> bytes:
@@ -439,8 +444,8 @@ class Runs:
 
     # Writing
 
-    def add(self, session: Session, rows: RunRows) -> None:
-        """Keep new rows as a run."""
+    def add(self, session: Session, rows: RunRows, *, before: bool = False) -> None:
+        """Keep new rows as a run, whose persons may stand under the names of `Part.before`."""
         if not len(rows):
             return
         rows = in_order(rows)
@@ -448,7 +453,8 @@ class Runs:
         words = new_filter(len(rows))
         fill(words, rows)
         write_blocks(session, number, 0, blocks_of(number, 0, rows))
-        self.finish(session, number, len(rows), prefixes(rows[::BLOCK_ROWS]), words)
+        part = Part(level_of(len(rows)), len(rows), before=True) if before else None
+        self.finish(session, number, len(rows), prefixes(rows[::BLOCK_ROWS]), words, part)
         session.run("UPDATE head SET record_versions = record_versions + ?", (len(rows),))
 
     def finish(

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from solidarite_server.domain.errors import Reason, StoreUnavailable
 from solidarite_server.domain.month import Month
@@ -40,7 +41,7 @@ from solidarite_server.record_columns import record_from
 from solidarite_server.services.keyring import Keyring
 from solidarite_server.storage import audit, declarations
 from solidarite_server.storage.personal import PersonalDataSql
-from solidarite_server.storage.persons import PERSON_BYTES, PSEUDONYM_VERSION, Persons
+from solidarite_server.storage.persons import NAMES, PERSON_BYTES, Names, Persons, Renewal
 from solidarite_server.storage.sums import AHEAD, EVENT, FOYER, UPLOAD, intact, with_sum, wrong
 from solidarite_server.storage.versions import Version, documents_of, of_months, told
 
@@ -49,6 +50,8 @@ FOREVER = 1 << 62
 _LAST_NUMBER = "\U0010ffff"
 
 Row = tuple[Any, ...]
+NamedRows = npt.NDArray[np.void]
+"""Any array with a field `person`."""
 
 
 class Session(Protocol):
@@ -73,8 +76,8 @@ class Commit(NamedTuple):
     session: Session
     now_us: int
     sequence: int
-    pseudonyms: int
-    """Version of the keys that persons are wrapped under."""
+    names: Names
+    """Versions of the keys that persons are wrapped under."""
 
 
 class SqlStore(PersonalDataSql, ABC):
@@ -120,7 +123,7 @@ class SqlStore(PersonalDataSql, ABC):
         """Commit batches durably, all or none, and classify each record."""
         with self._transaction() as commit:
             sources = _source_numbers(commit.session, {batch.source_id for batch in batches})
-            outcomes = self._add(commit, [self._inside(batch, commit.pseudonyms) for batch in batches], sources)
+            outcomes = self._add(commit, [self._inside(batch, commit.names.version) for batch in batches], sources)
             for place, batch in enumerate(batches):
                 refusals = _seal(commit, batch, sources[batch.source_id])
                 _advance(commit.session, batch)
@@ -138,6 +141,16 @@ class SqlStore(PersonalDataSql, ABC):
         persons = self._persons.inside(records["person"].tobytes(), version, writing=True)
         records["person"] = np.frombuffer(persons, "V16")
         return replace(batch, records=records)
+
+    def _under_each_name(self, rows: NamedRows, names: Names) -> Iterator[NamedRows]:
+        """Rows of records to look for among those held: as they will stand, then as they may stand from before."""
+        for version in names.of_records:
+            named = rows
+            if version != names.version:
+                named = rows.copy()
+                persons = self._persons.renamed(rows["person"].tobytes(), names.version, version)
+                named["person"] = np.frombuffer(persons, "V16")
+            yield named
 
     def position(self, source_id: str, upload_id: str) -> int:
         """Highest batch sequence up to which every batch of the upload is durable."""
@@ -163,9 +176,15 @@ class SqlStore(PersonalDataSql, ABC):
         horizon = FOREVER if known_at_us is None else known_at_us
         outside = b"".join(set(persons))
         with self._snapshot() as session:
-            inside = self._persons.inside(outside, self._persons.version(session))
-            names_of = dict(zip(_cut(inside), _cut(outside), strict=True))
-            rows = of_months(self._versions_of(session, sorted(names_of), horizon), first, last)
+            found = self._persons.names(session).of_records
+            inside = [_cut(self._persons.inside(outside, version)) for version in found]
+            names_of = dict(zip(inside[0], _cut(outside), strict=True))
+            rows = self._versions_of(session, sorted(name for named in inside for name in named), horizon)
+            for before in inside[1:]:
+                # The versions of one record may stand under both names of its person.
+                in_force = dict(zip(before, inside[0], strict=True))
+                rows = [(in_force.get(row[0], row[0]), *row[1:]) for row in rows]
+            rows = of_months(rows, first, last)
             names = self._source_names(session, {row[1] for row in rows})
             if not {row[1] for row in rows} <= names.keys():
                 raise StoreUnavailable("Le magasin ne connaît pas une de ses sources : restaurez une sauvegarde.")
@@ -192,7 +211,7 @@ class SqlStore(PersonalDataSql, ABC):
             " DO UPDATE SET payload = excluded.payload, checksum = excluded.checksum"
         )
         changed = []
-        kept = self._persons.dossiers_inside([payload for _, payload in dossiers], commit.pseudonyms)
+        kept = self._persons.dossiers_inside(dossiers, commit.names)
         for numero, payload in zip((numero for numero, _ in dossiers), kept, strict=True):
             held = intact(FOYER, commit.session.rows(query, (numero,)))
             changed.append(not held or held[0][2] != payload)
@@ -206,14 +225,14 @@ class SqlStore(PersonalDataSql, ABC):
             # All of them, so that one whose instant is damaged is seen, rather than passed over for an older one.
             known = [one for one in self.foyer_versions(numero_allocataire) if one.known_at_us <= known_at_us]
             return known[-1] if known else None
-        query = f"{FOYER.select(PSEUDONYM_VERSION)} WHERE numero_allocataire = ? ORDER BY known_at_us DESC LIMIT 1"
+        query = f"{FOYER.select(*NAMES)} WHERE numero_allocataire = ? ORDER BY known_at_us DESC LIMIT 1"
         rows = self._reading().rows(query, (numero_allocataire,))
         return self._outside(rows)[0][1] if rows else None
 
     def foyers_between(self, after: str, up_to: str | None) -> list[tuple[str, StoredFoyer]]:
         """The newest versions of the dossiers of a range of numbers."""
         query = (
-            "SELECT (SELECT pseudonym_version FROM head), numero_allocataire, known_at_us, payload, checksum FROM"
+            f"SELECT {', '.join(NAMES)}, numero_allocataire, known_at_us, payload, checksum FROM"  # noqa: S608
             " (SELECT numero_allocataire, known_at_us, payload, checksum, row_number() OVER"
             " (PARTITION BY numero_allocataire ORDER BY known_at_us DESC) AS place FROM foyer"
             " WHERE numero_allocataire > ? AND numero_allocataire <= ?) AS versions"
@@ -222,12 +241,12 @@ class SqlStore(PersonalDataSql, ABC):
         return self._outside(self._reading().rows(query, (after, _LAST_NUMBER if up_to is None else up_to)))
 
     def _outside(self, rows: Sequence[Row]) -> list[tuple[str, StoredFoyer]]:
-        """Dossiers with their numbers, of rows (version of the keys, `FOYER.select`) read by one statement."""
+        """Dossiers with their numbers, of rows (`NAMES`, `FOYER.select`) read by one statement."""
         if not rows:
             return []
-        version = self._persons.checked(rows[0][0])
-        kept = intact(FOYER, [row[1:] for row in rows])
-        payloads = self._persons.dossiers_outside([payload for *_, payload in kept], version)
+        names = self._persons.checked(*rows[0][: len(NAMES)])
+        kept = intact(FOYER, [row[len(NAMES) :] for row in rows])
+        payloads = self._persons.dossiers_outside([(numero, payload) for numero, _, payload in kept], names)
         return [(row[0], StoredFoyer(payload, row[1])) for payload, row in zip(payloads, kept, strict=True)]
 
     def foyer_bounds(self, step: int) -> list[str]:
@@ -249,9 +268,12 @@ class SqlStore(PersonalDataSql, ABC):
                 self._keep_foyers(commit, change.dossiers) if isinstance(change, NewFoyers) else next(events)
                 for change in changes
             ]
-            if lines:
-                audit.append(commit, lines, self._audit_key)
+            self._write_lines(commit, lines)
         return found
+
+    def _write_lines(self, commit: Commit, lines: Sequence[AuditLine]) -> None:
+        if lines:
+            audit.append(commit, lines, self._audit_key)
 
     def events(
         self, numero_allocataire: str, mois_declaration: Month, *, known_at_us: int | None = None
@@ -353,6 +375,9 @@ class SqlStore(PersonalDataSql, ABC):
         """What is wrong with the store, in French; empty when nothing is."""
         with self._snapshot() as session:
             found = wrong(session)
+            (kept,) = only(session.rows("SELECT renewal FROM head"))
+            if (kept is None or Renewal.kept(kept).records_done) and self._holds_names_of_before(session):
+                found.append("Des enregistrements sont restés sous une ancienne version des pseudonymes.")
         return [*found, *self.verify_audit()]
 
 

@@ -13,8 +13,10 @@ import fcntl
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -46,8 +48,12 @@ _LOG_LIMIT_BYTES = 64 << 20
 _CROWDED_RUNS = 6 * FAN_IN
 _CROWDED_SECONDS = 1.0
 _RETRY_SECONDS = 1.0
-_WIPED_PAGES = 50_000
-"""At once: a value has at most a billion bytes."""
+_WIPED_PAGES = 2_000
+"""At once, while writers wait."""
+_WIPES_LOGGED = 8
+"""Between two writings of the log back to the file."""
+_PREFIX_SHIFT = 64
+"""From the prefix of a person to the whole of it."""
 
 
 class _SqliteSession:
@@ -155,10 +161,15 @@ class SqliteStore(SqlStore):
     def append(self, batches: Sequence[Batch]) -> list[BatchOutcome]:
         """Commit batches durably, all or none, and classify each record; runs are merged afterwards."""
         found = super().append(batches)
-        self._logged_rows += sum(len(batch.records) for batch in batches)
+        self._tidy_soon(sum(len(batch.records) for batch in batches))
+        return found
+
+    def _tidy_soon(self, rows: int) -> None:
+        """Runs were added, and so many rows logged: some may be due to be merged."""
+        self._logged_rows += rows
         if not self.tidies_beside:
             self.tidy()
-            return found
+            return
         with self._work:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._tidy_beside, name="store-tidy", daemon=True)
@@ -167,7 +178,6 @@ class SqliteStore(SqlStore):
             if self._tidying and self._runs.depth > _CROWDED_RUNS:
                 # Merging is behind: reads would slow down. Whoever sends waits a little.
                 self._work.wait_for(lambda: self._runs.depth <= _CROWDED_RUNS or self._stopping, _CROWDED_SECONDS)
-        return found
 
     def tidy(self) -> None:
         """Merge runs, and remove dead ones, by small commits of their own, until nothing is left to do.
@@ -250,7 +260,8 @@ class SqliteStore(SqlStore):
 
     def _add(self, commit: Commit, batches: Sequence[Batch], sources: dict[str, int]) -> list[BatchOutcome]:
         rows = _rows_of(batches, sources, commit.now_us)
-        found = classified(rows, self._runs.held(commit.session, rows))
+        looked_for = self._under_each_name(rows, commit.names)
+        found = classified(rows, [held for named in looked_for for held in self._runs.held(commit.session, named)])
         kept = np.ones(len(rows), dtype=bool)
         kept[[*found.unchanged, *found.refused]] = False
         self._runs.add(commit.session, rows[kept])
@@ -261,8 +272,20 @@ class SqliteStore(SqlStore):
 
     # Persons
 
-    def _rename_records(self, session: Session, change: Callable[[bytes], bytes]) -> int:
-        return rewriting.rename(session, self._runs, change)
+    def renew_some(self) -> bool:
+        """Rename some records or dossiers in one short transaction; runs are merged afterwards."""
+        some = super().renew_some()
+        self._tidy_soon(2 * rewriting.RENEWED_ROWS)  # written in one place, overwritten in another
+        return some
+
+    def _begin_records(self, session: Session) -> None:
+        rewriting.begin_renewal(session, self._runs)
+
+    def _renew_records(self, session: Session, first: int, change: Callable[[bytes], bytes]) -> int:
+        return rewriting.renew_some(session, self._runs, change) << _PREFIX_SHIFT
+
+    def _holds_names_of_before(self, session: Session) -> bool:
+        return any(run.part.before for run in self._runs.live(session))
 
     def _remove_person(self, session: Session, person: bytes) -> int:
         return rewriting.remove_person(session, self._runs, person)
@@ -274,17 +297,29 @@ class SqliteStore(SqlStore):
         return f"instr({column}, ?) > 0"
 
     def _wipe(self) -> None:
-        # Free pages still hold what merges left in them: they are taken for a value of zeros. Then the log, which holds
-        # what was removed until it is written back.
+        # Dead runs go first. Then free pages, which still hold what merges left in them: they are taken for values of
+        # zeros. Then the log, which holds what was removed until it is written back. All by short transactions.
+        while self._briefly(purge):
+            pass
+        free = self._briefly(_begin_zeros)
+        for number, start in enumerate(range(0, free, _WIPED_PAGES), 1):
+            size = min(free - start, _WIPED_PAGES) * _PAGE_BYTES
+            self._briefly(partial(_take_for_zeros, size=size))
+            if number % _WIPES_LOGGED == 0:
+                self._write_log_back(self._reading())
+        while self._briefly(_free_zeros):
+            pass
+        self._write_log_back(self._reading())
         with self._write_lock:
-            with self._begun(self._writer) as session:
-                (free,) = only(session.rows("PRAGMA freelist_count"))
-                session.run("CREATE TABLE zeros (data BLOB)")
-                for start in range(0, free, _WIPED_PAGES):
-                    pages = min(free - start, _WIPED_PAGES)
-                    session.run("INSERT INTO zeros VALUES (zeroblob(?))", (pages * _PAGE_BYTES,))
-                session.run("DROP TABLE zeros")
             self._writer.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _briefly(self, act: Callable[[_SqliteSession], int]) -> int:
+        """One short transaction among several; as long as it took is left to whoever else writes."""
+        start = time.perf_counter()
+        with self._write_lock, self._begun(self._writer) as session:
+            done = act(session)
+        time.sleep(time.perf_counter() - start)  # SQLite lets in whichever process asks first
+        return done
 
     # Connections
 
@@ -320,12 +355,12 @@ class SqliteStore(SqlStore):
     @contextmanager
     def _transaction(self) -> Iterator[Commit]:
         with self._write_lock, self._begun(self._writer) as session:
-            query = "SELECT commit_sequence, known_at_us, pseudonym_version FROM head"
-            sequence, known_at, pseudonyms = only(session.rows(query))
+            query = "SELECT commit_sequence, known_at_us, pseudonyms, renewal FROM head"
+            sequence, known_at, *names = only(session.rows(query))
             # Strictly later than the commit before, even when the clock steps back.
             now = max(self._clock.now_us(), known_at + 1)
             session.run("UPDATE head SET commit_sequence = ?, known_at_us = ?", (sequence + 1, now))
-            yield Commit(session, now, sequence + 1, self._persons.checked(pseudonyms))
+            yield Commit(session, now, sequence + 1, self._persons.checked(*names))
 
     @contextmanager
     def _begun(self, session: _SqliteSession) -> Iterator[_SqliteSession]:
@@ -348,6 +383,30 @@ def _reading_transaction(session: _SqliteSession) -> Iterator[None]:
         yield
     finally:
         session.run("COMMIT")
+
+
+def _begin_zeros(session: _SqliteSession) -> int:
+    """Make the table that takes the free pages; how many there are."""
+    session.run("DROP TABLE IF EXISTS zeros")  # of a process that ended meanwhile
+    (free,) = only(session.rows("PRAGMA freelist_count"))
+    session.run("CREATE TABLE zeros (data BLOB)")
+    return int(free)
+
+
+def _take_for_zeros(session: _SqliteSession, size: int) -> int:
+    return session.run("INSERT INTO zeros VALUES (zeroblob(?))", (size,))
+
+
+def _free_zeros(session: _SqliteSession) -> int:
+    """Free some of the pages that are zeros now, or the table once it has none; how many values were freed."""
+    session.run("PRAGMA secure_delete = OFF")  # zeros need not be overwritten by zeros
+    try:
+        freed = session.run("DELETE FROM zeros WHERE rowid = (SELECT min(rowid) FROM zeros)")
+    finally:
+        session.run("PRAGMA secure_delete = ON")
+    if not freed:
+        session.run("DROP TABLE zeros")
+    return freed
 
 
 def _rows_of(batches: Sequence[Batch], sources: dict[str, int], now_us: int) -> RunRows:

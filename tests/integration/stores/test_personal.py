@@ -14,7 +14,7 @@ from solidarite_server.domain.errors import StoreUnavailable
 from solidarite_server.domain.foyer import Foyer, Membre, Role
 from solidarite_server.domain.month import Month
 from solidarite_server.ports import AuditLine, CampaignBlock, CampaignRow, NewEvent, Store
-from solidarite_server.services import codec, keyring
+from solidarite_server.services import codec, keyring, renewal
 from solidarite_server.services.foyers import FoyerService
 from solidarite_server.services.keyring import KeyFileError, Keyring
 from solidarite_server.services.personal import (
@@ -31,7 +31,8 @@ from tests.integration.stores.records import JULY, PERSON, HandClock, batch, rec
 
 OTHER = b"o" * 16
 NOVEMBER = Month(2026, 11)
-LINE = AuditLine("exploitant:essai", "ERASE_PERSON", "trace", "essai")
+ACTOR = "exploitant:essai"
+LINE = AuditLine(ACTOR, "ERASE_PERSON", "trace", "essai")
 
 
 def household(numero: str, allocataire: bytes, conjoint: bytes | None = None) -> Foyer:
@@ -82,11 +83,9 @@ def servers(url: str, clock: HandClock, key_file: Path, request: pytest.FixtureR
     return open_it
 
 
-def renew(store: Store, key_file: Path) -> int:
+def renew(store: Store, key_file: Path) -> None:
     """What `solidarite pseudonyms rotate` does."""
-    keys = keyring.load(key_file).renewed()
-    keyring.save(key_file, keys)
-    return store.renew_pseudonyms(keys.newest)
+    renewal.finish(store, renewal.begin(store, key_file, ACTOR).version, ACTOR)
 
 
 def test_renewed_pseudonyms_change_what_is_on_disk_and_nothing_of_what_is_seen(
@@ -97,7 +96,7 @@ def test_renewed_pseudonyms_change_what_is_on_disk_and_nothing_of_what_is_seen(
     before, old = seen(store), keyring.load(key_file)
     served_meanwhile = servers()
     assert seen(served_meanwhile) == before
-    assert renew(store, key_file) == 6
+    renew(store, key_file)
     assert seen(store) == before
     # A server that was running reads the new key by itself, also to write: what is sent again is known again.
     assert seen(served_meanwhile) == before

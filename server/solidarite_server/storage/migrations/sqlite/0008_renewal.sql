@@ -1,0 +1,4 @@
+-- How far a renewal of the pseudonyms is (Renewal, storage/persons.py); NULL when none is under way. The version in force
+-- has another name: a server of an earlier version, which would look for persons under it alone, reads nothing any more.
+ALTER TABLE head RENAME COLUMN pseudonym_version TO pseudonyms;
+ALTER TABLE head ADD COLUMN renewal BLOB;
