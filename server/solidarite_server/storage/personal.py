@@ -25,8 +25,8 @@ from solidarite_server.storage.sums import FOYER, intact, row_sum
 if TYPE_CHECKING:
     from solidarite_server.storage.sql import Commit, Row, Session
 
-_DOSSIER_VERSIONS = 1_000
-"""Versions of dossiers renewed at once: some 20 ms in SQLite."""
+_DOSSIER_VERSIONS = 500
+"""Versions of dossiers renewed at once: some 20 ms."""
 _NUMBERS_AFTER = "SELECT numero_allocataire FROM foyer WHERE numero_allocataire > ? ORDER BY 1 LIMIT ?"
 _VERSIONS_BETWEEN = f"{FOYER.select()} WHERE numero_allocataire > ? AND numero_allocataire <= ?"
 _EVENTS = "SELECT 1 FROM declaration_event AS e WHERE e.numero_allocataire = foyer.numero_allocataire"
