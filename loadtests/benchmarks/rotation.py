@@ -108,7 +108,7 @@ class Callers:
     def _declaration(self, at: int) -> None:
         held = len(self._store.events(numero(at), MOIS))
         event = NewEvent(numero(at), MOIS, held, "AMENDED", b"{}", f"q{held}", b"h")
-        self._store.append_events([event], [_LINE])
+        self._store.keep([event], [_LINE])
 
 
 def measured(url: str, foyers: int, key_file: Path) -> dict[str, object]:

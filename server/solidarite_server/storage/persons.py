@@ -141,8 +141,8 @@ class Persons:
                 raise StoreUnavailable("Les pseudonymes ont été renouvelés pendant ce travail : relancez-le.")
             if renewal is not None:
                 raise StoreUnavailable(
-                    "Les pseudonymes du magasin sont en cours de renouvellement : relancez ce travail quand il est fini "
-                    "(« solidarite pseudonyms rotate » reprend un renouvellement interrompu)."
+                    "Les pseudonymes de ce magasin sont en cours de renouvellement : relancez ce travail quand il est "
+                    "fini (« solidarite pseudonyms rotate » reprend un renouvellement interrompu)."
                 )
         return Names(version, None if renewal is None else Renewal.kept(renewal))
 

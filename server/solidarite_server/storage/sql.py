@@ -184,11 +184,11 @@ class SqlStore(PersonalDataSql, ABC):
                 # The versions of one record may stand under both names of its person.
                 in_force = dict(zip(before, inside[0], strict=True))
                 rows = [(in_force.get(row[0], row[0]), *row[1:]) for row in rows]
-            rows = of_months(rows, first, last)
-            names = self._source_names(session, {row[1] for row in rows})
-            if not {row[1] for row in rows} <= names.keys():
+            counting = of_months(rows, first, last)
+            names = self._source_names(session, {row[1] for row in counting})
+            if not {row[1] for row in counting} <= names.keys():
                 raise StoreUnavailable("Le magasin ne connaît pas une de ses sources : restaurez une sauvegarde.")
-            versions = [Version(record_from(names_of[r[0]], names[r[1]], r[2], r[3], r[5]), r[4]) for r in rows]
+            versions = [Version(record_from(names_of[r[0]], names[r[1]], r[2], r[3], r[5]), r[4]) for r in counting]
             sealed = _sealed(session, versions, {name: number for number, name in names.items()}, horizon)
         return told(versions, sealed, first, last)
 

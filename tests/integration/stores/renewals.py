@@ -17,7 +17,7 @@ from solidarite_server.services.foyers import FoyerService
 from solidarite_server.storage import personal, postgres, rewriting
 from solidarite_server.storage.runs import LAST_PREFIX
 
-from tests.integration.stores.records import batch, record
+from tests.integration.stores.records import JULY, batch, record
 
 PEOPLE = tuple(bytes([17 * n]) * 16 for n in range(1, 13))
 NUMBERS = tuple(f"{n:04d}" for n in range(9))
@@ -66,7 +66,7 @@ class Model:
         """Keep a dossier, new only when it says something new."""
         versions = self.dossiers.setdefault(foyer.numero_allocataire, [])
         changed = not versions or versions[-1] != foyer
-        assert FoyerService(store).upsert([foyer])[0] == [changed]
+        assert FoyerService(store).upsert([foyer]).changed == (changed,)
         if changed:
             versions.append(foyer)
 
@@ -87,6 +87,10 @@ class Model:
         held = store.records_of(people)
         assert len(held) == len(expected)
         assert {(one.record, one.effective) for one in held} == expected
+        of_july = store.records_of(people, JULY, JULY)
+        assert {(one.record, one.effective) for one in of_july} == {
+            (one, effective) for one, effective in expected if one.mois_rattachement == JULY
+        }
         for numero in numbers:
             versions = self.dossiers.get(numero, [])
             found = [codec.loads(Foyer, version.payload) for version in store.foyer_versions(numero)]
@@ -109,7 +113,9 @@ def acts(model: Model, draw: random.Random) -> list[Callable[[Store], None]]:
     version = 1 + max(model.records.get((person, name), {}), default=0)
 
     def made(version: int, cents: int, mode: Mode = Mode.INITIAL) -> ResourceRecord:
-        return record(cents, name=name, version=version, person=person, mode=mode)
+        # A correction may put a record in another month.
+        mois = JULY if version == 1 else draw.choice((JULY, JULY + 1))
+        return record(cents, name=name, version=version, person=person, mode=mode, mois_rattachement=mois)
 
     return [
         lambda store: model.send(store, [(n, record(7, name=n, person=p)) for n, p in others]),
