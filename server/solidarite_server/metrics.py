@@ -64,6 +64,7 @@ class Metrics:
             "Part renommée par le renouvellement des pseudonymes ; 1 sans lui.",
             mode="livemin",
         )
+        self._renewed.set(1)
         self._last_batch = gauge(
             "source_last_batch_timestamp_seconds", "Dernier lot accusé d'une source.", ("source",), "max"
         )
