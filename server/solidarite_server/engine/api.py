@@ -31,7 +31,9 @@ from solidarite_server.engine.parameters import resolve, table
 from solidarite_server.engine.steps import ELIGIBLE_CODES, MOTIFS, S_ARRONDI, S_DEBUT_PPA, STEPS
 from solidarite_server.legislation import Legislation, LegislationOptions, load_legislation
 
+_Tables = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 _TRACE_ROWS = 512
+_LAW = LegislationOptions.law()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,31 +112,46 @@ class Explanation:
 class EntitlementColumns:
     """Rights of many households, in order: int64 arrays of cents, and codes (see `engine.steps.MOTIFS`)."""
 
-    rsa_cents: npt.NDArray[np.int64]
-    rsa_verse_cents: npt.NDArray[np.int64]
-    ppa_cents: npt.NDArray[np.int64]
-    ppa_nette_crds_cents: npt.NDArray[np.int64]
-    rsa_codes: npt.NDArray[np.int64]
-    ppa_codes: npt.NDArray[np.int64]
+    rights: npt.NDArray[np.int64]
+    """[household, R_… of the rules]."""
+
+    @property
+    def rsa_cents(self) -> npt.NDArray[np.int64]:
+        return self.rights[:, rules.R_RSA]
+
+    @property
+    def rsa_verse_cents(self) -> npt.NDArray[np.int64]:
+        """After a sanction's suspension."""
+        return self.rights[:, rules.R_RSA_VERSE]
+
+    @property
+    def ppa_cents(self) -> npt.NDArray[np.int64]:
+        """Gross of CRDS."""
+        return self.rights[:, rules.R_PPA]
+
+    @property
+    def ppa_nette_crds_cents(self) -> npt.NDArray[np.int64]:
+        return self.rights[:, rules.R_PPA_NETTE]
+
+    @property
+    def rsa_codes(self) -> npt.NDArray[np.int64]:
+        return self.rights[:, rules.R_RSA_CODE]
+
+    @property
+    def ppa_codes(self) -> npt.NDArray[np.int64]:
+        return self.rights[:, rules.R_PPA_CODE]
 
     def entitlement(self, row: int, mois_droit: Month) -> Entitlement:
         """One household's rights as a value."""
-        return Entitlement(
-            mois_droit,
-            int(self.rsa_cents[row]),
-            int(self.ppa_cents[row]),
-            int(self.ppa_nette_crds_cents[row]),
-            int(self.rsa_verse_cents[row]),
-            int(self.rsa_codes[row]),
-            int(self.ppa_codes[row]),
-        )
+        rsa, rsa_verse, ppa, ppa_nette, rsa_code, ppa_code = self.rights[row].tolist()
+        return Entitlement(mois_droit, rsa, ppa, ppa_nette, rsa_verse, rsa_code, ppa_code)
 
 
 def compute_columns(
     columns: FoyerColumns, options: LegislationOptions | None = None, legislation: Legislation | None = None
 ) -> EntitlementColumns:
     """Compute every household of the columns; the answer does not depend on how they are cut into blocks."""
-    options = options or LegislationOptions()
+    options = options or _LAW
     return _run(columns, options, legislation or load_legislation(), None)
 
 
@@ -145,7 +162,7 @@ def compute_many(
     legislation: Legislation | None = None,
 ) -> list[Entitlement]:
     """Compute households given as (foyer, resources, month of right), each examined in that month."""
-    options = options or LegislationOptions()
+    options = options or _LAW
     laid = [Case(foyer, ressources, mois, mois) for foyer, ressources, mois in cases]
     result = compute_columns(columns_from(laid, options), options, legislation)
     return [result.entitlement(row, case.mois_droit) for row, case in enumerate(laid)]
@@ -161,7 +178,7 @@ def compute(
     legislation: Legislation | None = None,
 ) -> Entitlement:
     """Rights of one household for a month of right, examined in `mois_declaration` (the same month when not given)."""
-    options = options or LegislationOptions()
+    options = options or _LAW
     case = Case(foyer, ressources, mois_droit, mois_declaration or mois_droit)
     return compute_columns(columns_from([case], options), options, legislation).entitlement(0, mois_droit)
 
@@ -176,7 +193,7 @@ def explain(
     legislation: Legislation | None = None,
 ) -> Explanation:
     """The same as `compute`, with the steps."""
-    options, legislation = options or LegislationOptions(), legislation or load_legislation()
+    options, legislation = options or _LAW, legislation or load_legislation()
     case = Case(foyer, ressources, mois_droit, mois_declaration or mois_droit)
     columns = columns_from([case], options)
     trace = np.zeros((_TRACE_ROWS, 4))
@@ -184,12 +201,11 @@ def explain(
     names = [membre.personne for membre in ordered(foyer)]
     rows = trace[1 : int(trace[0, 0]) + 1]
     split = int(np.flatnonzero(rows[:, 0] == S_DEBUT_PPA)[0])
-    group = columns.groups[0]
     context = _Context(case, names, options, legislation)
     return Explanation(
         entitlement,
-        _steps(rows[:split], entitlement.rsa_cents, int(group["rsa_first"]), context, rsa=True),
-        _steps(rows[split:], entitlement.ppa_cents, int(group["ppa_first"]), context, rsa=False),
+        _steps(rows[:split], entitlement.rsa_cents, context, rsa=True),
+        _steps(rows[split:], entitlement.ppa_cents, context, rsa=False),
     )
 
 
@@ -219,8 +235,7 @@ def _run(
         columns.persons,
         columns.lines,
         columns.groups,
-        np.concatenate([rsa for rsa, _ in tables]) if tables else np.zeros((0, 1)),
-        np.concatenate([ppa for _, ppa in tables]) if tables else np.zeros((0, 4, 1)),
+        *_joined(tables),
     )
     scratch = (
         np.empty((widest, WINDOW, rules.SUMS)),
@@ -236,15 +251,16 @@ def _run(
     else:
         steps = np.zeros((1, 4)) if trace is None else trace
         calculer_lecture(*inputs, reading(options, fixed=False), *scratch, out, steps)
-    rights = out.T
-    return EntitlementColumns(
-        rights[rules.R_RSA],
-        rights[rules.R_RSA_VERSE],
-        rights[rules.R_PPA],
-        rights[rules.R_PPA_NETTE],
-        rights[rules.R_RSA_CODE],
-        rights[rules.R_PPA_CODE],
-    )
+    return EntitlementColumns(out)
+
+
+def _joined(tables: list[_Tables]) -> _Tables:
+    """The parameters of several groups, one after the other."""
+    if len(tables) == 1:
+        return tables[0]
+    if not tables:
+        return np.zeros((0, 1)), np.zeros((0, 4, 1))
+    return np.concatenate([rsa for rsa, _ in tables]), np.concatenate([ppa for _, ppa in tables])
 
 
 @lru_cache(maxsize=1024)
@@ -256,7 +272,7 @@ def _tables(
     rsa_first: int,
     ppa_first: int,
     dons: int,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+) -> _Tables:
     """Parameters of a group: [1, parameter] of the month of right; [1, month, parameter] of the reference months."""
     mois, first = Month.from_index(droit), Month.from_index(declaration - (WINDOW - 1))
     rsa = table(legislation, mois, first + rsa_first, options, rsa=True)
@@ -273,7 +289,7 @@ class _Context:
 
 
 def _steps(
-    rows: npt.NDArray[np.float64], total_cents: int, first: int, context: _Context, *, rsa: bool
+    rows: npt.NDArray[np.float64], total_cents: int, context: _Context, *, rsa: bool
 ) -> tuple[ExplanationStep, ...]:
     """Render the rows of a trace; the last line, the rounding, closes the sum to the cent."""
     steps = []
@@ -283,15 +299,13 @@ def _steps(
         if not amount:
             continue
         remaining -= amount
-        steps.append(_step(int(kind), amount, int(place), int(person), first, context, rsa=rsa))
+        steps.append(_step(int(kind), amount, int(place), int(person), context, rsa=rsa))
     if remaining:
-        steps.append(_step(S_ARRONDI, remaining, -1, -1, first, context, rsa=rsa))
+        steps.append(_step(S_ARRONDI, remaining, -1, -1, context, rsa=rsa))
     return tuple(steps)
 
 
-def _step(
-    kind: int, amount: Decimal, place: int, person: int, first: int, context: _Context, *, rsa: bool
-) -> ExplanationStep:
+def _step(kind: int, amount: Decimal, place: int, person: int, context: _Context, *, rsa: bool) -> ExplanationStep:
     step, case = STEPS[kind], context.case
     reference = case.mois_declaration - (WINDOW - 1 - place) if place >= 0 else None
     paths = step.rsa_parameters if rsa else step.ppa_parameters

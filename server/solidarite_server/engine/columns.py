@@ -10,8 +10,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import lru_cache
-from typing import Any, NamedTuple
+from functools import cache, lru_cache
+from operator import attrgetter
+from struct import Struct
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -117,6 +119,24 @@ class FoyerColumns:
         return self.foyers.nbytes + self.persons.nbytes + self.lines.nbytes
 
 
+_LETTERS = {"i1": "b", "u1": "B", "i2": "h", "u2": "H", "i4": "i", "i8": "q", "u8": "Q"}
+
+
+def _row(dtype: np.dtype[np.void]) -> Struct:
+    """How the values of a row of such a table are written one after the other; an array of u1 is given as bytes."""
+    assert dtype.fields is not None
+    kinds = [kind for kind, *_ in dtype.fields.values()]
+    return Struct("<" + "".join(f"{kind.itemsize}s" if kind.shape else _LETTERS[kind.str[1:]] for kind in kinds))
+
+
+# numpy takes five times as long to read a row given as a tuple: a third of the layout of one household.
+_FOYER, _PERSON, _LINE, _GROUP = map(_row, (FOYER_DTYPE, PERSON_DTYPE, LINE_DTYPE, GROUP_DTYPE))
+
+
+def _table(rows: Iterable[bytes], dtype: np.dtype[np.void]) -> npt.NDArray[np.void]:
+    return np.frombuffer(bytearray().join(rows), dtype)
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """One calculation: a household, its resources, a month of right."""
@@ -187,21 +207,20 @@ def _window(declaration: Month) -> _Window:
 
 def columns_from(cases: Iterable[Case], options: LegislationOptions) -> FoyerColumns:
     """Lay households out as columns, for these options. The order of the cases is kept."""
-    foyers: list[tuple[Any, ...]] = []
-    persons: list[tuple[int, ...]] = []
-    lines: list[tuple[int, int, int, int]] = []
+    foyers: list[bytes] = []
+    persons: list[bytes] = []
+    lines: list[bytes] = []
     groups: dict[tuple[int, ...], int] = {}
     narrow = is_law(options)
     for case in cases:
         foyer, declaration = case.foyer, case.mois_declaration
         window = _window(declaration)
         key = group_of(foyer, case.mois_droit, declaration, options)
-        read = months_read(key[2], key[3], law=narrow)
         membres = ordered(foyer)
-        own = _lines(foyer, membres, case.ressources, window, read)
+        own = _lines(foyer, membres, case.ressources, window, months_read(key[2], key[3], law=narrow))
         isole, isolement, demande = _isolement(foyer, window)
         foyers.append(
-            (
+            _FOYER.pack(
                 groups.setdefault(key, len(groups)),
                 len(persons),
                 len(membres),
@@ -212,20 +231,20 @@ def columns_from(cases: Iterable[Case], options: LegislationOptions) -> FoyerCol
                 demande,
                 jours_hors_france(foyer.sejours_hors_france, case.mois_droit),
                 _logement_plein(foyer, window),
-                next((s.taux_suspension_pour_cent for s in foyer.sanctions if s.mois == case.mois_droit), 0),
+                _suspension(foyer, case.mois_droit) if foyer.sanctions else 0,
                 (F_MAYOTTE if foyer.zone is Zone.MAYOTTE else 0)
                 | (F_TRANSITION if foyer.premier_examen_reforme and _transition(foyer, declaration) else 0)
                 | (F_OPTION_CA if foyer.option_chiffre_affaires else 0)
                 | (F_PLUSIEURS if foyer.sanctions and _plusieurs(case) else 0),
             )
         )
-        persons.extend(_person(membre, window) for membre in membres)
-        lines.extend(own)
+        persons += [_person(membre, window) for membre in membres]
+        lines += own
     return FoyerColumns(
-        np.array(foyers, FOYER_DTYPE),
-        np.array(persons, PERSON_DTYPE),
-        np.array(lines, LINE_DTYPE),
-        np.array(list(groups), GROUP_DTYPE),
+        _table(foyers, FOYER_DTYPE),
+        _table(persons, PERSON_DTYPE),
+        _table(lines, LINE_DTYPE),
+        _table((_GROUP.pack(*key) for key in groups), GROUP_DTYPE),
         narrow,
     )
 
@@ -255,34 +274,44 @@ def _plusieurs(case: Case) -> bool:
     )
 
 
+def _suspension(foyer: Foyer, mois_droit: Month) -> int:
+    return next((s.taux_suspension_pour_cent for s in foyer.sanctions if s.mois == mois_droit), 0)
+
+
 @lru_cache(maxsize=256)
 def _delai(month: Month) -> int:
     return int(load_legislation().value("isolement.delai_demande_mois", month))
 
 
-_NEVER, _AT_ONCE = (255,) * WINDOW, (0,) * WINDOW
+@cache
+def _places(mask: int) -> tuple[int, ...]:
+    """The bits that are set."""
+    return tuple(k for k in range(WINDOW) if mask >> k & 1)
 
 
-def _isolement(foyer: Foyer, window: _Window) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
+_NEVER, _AT_ONCE = b"\xff" * WINDOW, bytes(WINDOW)
+
+
+def _isolement(foyer: Foyer, window: _Window) -> tuple[int, bytes, bytes]:
     """Months that a period of life alone covers; by month, the age of the one that opens most, and when it was claimed.
 
     Each period opens months of its own (R262-2); a claim within the delay moves their end with it.
     """
     if not foyer.isolements:
         return 0, _NEVER, _AT_ONCE
-    mask, ages, waits = 0, [*_NEVER], [*_AT_ONCE]
+    mask, ages, waits = 0, bytearray(_NEVER), bytearray(_AT_ONCE)
     delai = _delai(window.months[-1])
     for entry in foyer.isolements:
         debut = Month.of(entry.debut).index
         wait = 0 if entry.demande is None else min(255, max(0, Month.of(entry.demande).index - debut))
+        opens = min(wait, delai)
         held = _days_held(window, entry.debut, entry.fin)
-        for k in range(WINDOW):
-            if held >> k & 1:
-                age = min(255, window.first + k - debut)
-                if not mask >> k & 1 or age - min(wait, delai) < ages[k] - min(waits[k], delai):
-                    ages[k], waits[k] = age, wait
+        for k in _places(held):
+            age = min(255, window.first + k - debut)
+            if not mask >> k & 1 or age - opens < ages[k] - min(waits[k], delai):
+                ages[k], waits[k] = age, wait
         mask |= held
-    return mask, tuple(ages), tuple(waits)
+    return mask, bytes(ages), bytes(waits)
 
 
 def months_alone(debut: npt.NDArray[np.integer], first: npt.NDArray[np.integer] | int) -> npt.NDArray[np.integer]:
@@ -356,7 +385,8 @@ _STATUTS = {
 }
 
 
-def _person(membre: Membre, window: _Window) -> tuple[int, ...]:
+def _person(membre: Membre, window: _Window) -> bytes:
+    """A row of PERSON_DTYPE."""
     examen, naissance = window.examen, membre.date_naissance
     arrived = naissance if membre.entree is None else max(membre.entree, naissance)
     present = _days_held(window, arrived, None if membre.sortie is None else membre.sortie - _DAY)
@@ -381,7 +411,7 @@ def _person(membre: Membre, window: _Window) -> tuple[int, ...]:
             interrompues |= 1 << int(RANG[entry.nature])
     since = membre.titre_sejour_depuis
     titre = 0 if since is None else examen.year - since.year - ((examen.month, examen.day) < (since.month, since.day))
-    return (
+    return _PERSON.pack(
         naissance.year * 12 + naissance.month - 1,
         naissance.day,
         membre.role,
@@ -397,15 +427,22 @@ def _person(membre: Membre, window: _Window) -> tuple[int, ...]:
     )
 
 
-_PRESTATIONS = (
-    (AF, "allocations_familiales_base_cents"),
-    (CF, "complement_familial_cents"),
-    (CF_MAJORATION, "complement_familial_majoration_cents"),
-    (ASF, "allocation_soutien_familial_cents"),
-    (PAJE, "paje_allocation_base_cents"),
-    (PREPARE, "prepare_cents"),
-    (ASPA, "aspa_cents"),
+_PRESTATIONS = (AF, CF, CF_MAJORATION, ASF, PAJE, PREPARE, ASPA)
+_montants_prestations = attrgetter(
+    "allocations_familiales_base_cents",
+    "complement_familial_cents",
+    "complement_familial_majoration_cents",
+    "allocation_soutien_familial_cents",
+    "paje_allocation_base_cents",
+    "prepare_cents",
+    "aspa_cents",
 )
+"""Amounts of the benefits of a month, in the order of _PRESTATIONS."""
+_CAPITAUX = (EPARGNE, LIVRET_A, BATI, TERRAIN)
+_montants_capitaux = attrgetter(
+    "epargne_non_productive_cents", "livret_a_cents", "valeur_locative_bati_cents", "valeur_locative_terrain_cents"
+)
+"""Balances and values of a person, in the order of _CAPITAUX."""
 _CHIFFRE_AFFAIRES = {
     RegimeNonSalarie.MICRO_VENTE: CA_VENTE,
     RegimeNonSalarie.MICRO_SERVICES_BIC: CA_SERVICES_BIC,
@@ -414,45 +451,57 @@ _CHIFFRE_AFFAIRES = {
 }
 
 
+_PERSON_KEY, _CATEGORY_KEY, _NO_MONTH = 1 << 12, 1 << 4, -1
+"""Weights of the person and of the category in the key of a line: sorting keys sorts lines."""
+
+
+def _key(person: int, category: int, k: int) -> int:
+    """One number for (person, category, month), each of which may be -1 for none but the category."""
+    return (person + 1) * _PERSON_KEY + category * _CATEGORY_KEY + k + 1
+
+
+@lru_cache(maxsize=1024)
+def _month_keys(first: int, read: range) -> dict[Month, int]:
+    """What each month read adds to the key of a line; `first` is the Month.index of the window's first month."""
+    return {Month.from_index(first + k): _key(-1, 0, k) for k in read}
+
+
 def _lines(
     foyer: Foyer, membres: Sequence[Membre], ressources: Sequence[RessourceMois], window: _Window, read: range
-) -> list[tuple[int, int, int, int]]:
+) -> list[bytes]:
     """Rows of LINE_DTYPE, sums by (person, category, month), in that order; of the months in `read` alone."""
-    sums: dict[tuple[int, int, int], int] = defaultdict(int)
-    places = {membre.personne: place for place, membre in enumerate(membres)}
-    read_places = {window.months[k]: k for k in read}
-    for entry in (*ressources, *foyer.ressources_connues):
-        k = read_places.get(entry.mois)
-        if k is not None:
-            sums[places[entry.personne], entry.nature, k] += entry.montant_cents
+    sums: dict[int, int] = defaultdict(int)
+    persons = {membre.personne: place * _PERSON_KEY for place, membre in enumerate(membres, start=1)}
+    months = _month_keys(window.first, read)
+    for entry in (*ressources, *foyer.ressources_connues) if foyer.ressources_connues else ressources:
+        month = months.get(entry.mois)
+        if month is not None:
+            sums[persons[entry.personne] + entry.nature * _CATEGORY_KEY + month] += entry.montant_cents
     uncounted = any(entry.personnes_non_comptees for entry in foyer.logements)
-    for month, k in read_places.items():
-        if month in foyer.aide_logement:
-            sums[-1, AIDE_LOGEMENT, k] += foyer.aide_logement[month]
-        benefits = foyer.prestations.get(month)
+    for mois, month in months.items():
+        if aide := foyer.aide_logement.get(mois, 0):
+            sums[AIDE_LOGEMENT * _CATEGORY_KEY + month] += aide
+        benefits = foyer.prestations.get(mois)
         if benefits is not None:
-            for category, name in _PRESTATIONS:
-                sums[-1, category, k] += getattr(benefits, name)
-        if uncounted and (held := _logement_of(foyer, month)) is not None:
-            sums[-1, NON_COMPTEES, k] += held.personnes_non_comptees
+            for category, amount in zip(_PRESTATIONS, _montants_prestations(benefits), strict=True):
+                if amount:
+                    sums[category * _CATEGORY_KEY + month] += amount
+        if uncounted and (held := _logement_of(foyer, mois)) is not None:
+            sums[NON_COMPTEES * _CATEGORY_KEY + month] += held.personnes_non_comptees
     for place, membre in enumerate(membres):
         _yearly_lines(membre, place, window, read, sums)
-    # A turnover of zero is declared too: it takes the place of the profit.
-    kept = ((key, amount) for key, amount in sorted(sums.items()) if amount or key[1] >= CA_VENTE)
-    return [(category, k, person, amount) for (person, category, k), amount in kept]
+    return [
+        _LINE.pack(category, key % _CATEGORY_KEY - 1, key // _PERSON_KEY - 1, amount)
+        for key, amount in sorted(sums.items())
+        # A turnover of zero is declared too: it takes the place of the profit.
+        if (category := key % _PERSON_KEY // _CATEGORY_KEY) >= CA_VENTE or amount
+    ]
 
 
-def _yearly_lines(
-    membre: Membre, place: int, window: _Window, read: range, sums: dict[tuple[int, int, int], int]
-) -> None:
-    for category, amount in (
-        (EPARGNE, membre.epargne_non_productive_cents),
-        (LIVRET_A, membre.livret_a_cents),
-        (BATI, membre.valeur_locative_bati_cents),
-        (TERRAIN, membre.valeur_locative_terrain_cents),
-    ):
+def _yearly_lines(membre: Membre, place: int, window: _Window, read: range, sums: dict[int, int]) -> None:
+    for category, amount in zip(_CAPITAUX, _montants_capitaux(membre), strict=True):
         if amount:
-            sums[place, category, -1] += amount
+            sums[_key(place, category, _NO_MONTH)] += amount
     # Other readings than the law also look at the last positive profit, and at N-2 of the declaration.
     shortcuts = len(read) == WINDOW
     declared = window.examen.year
@@ -462,19 +511,19 @@ def _yearly_lines(
             return membre.revenus_locatifs.get(year, 0) + membre.revenus_capitaux.get(year, 0)
 
         if shortcuts:
-            sums[place, CAPITAUX_N2, -1] += of_year(declared - 2)
+            sums[_key(place, CAPITAUX_N2, _NO_MONTH)] += of_year(declared - 2)
         for k in read:
             year = window.months[k].year
-            sums[place, CAPITAUX_ANNEE, k] += of_year(year)
-            sums[place, CAPITAUX_N2, k] += of_year(year - 2)
+            sums[_key(place, CAPITAUX_ANNEE, k)] += of_year(year)
+            sums[_key(place, CAPITAUX_N2, k)] += of_year(year - 2)
     profits = membre.benefices_annuels
     if profits:
-        sums[place, PROFIT, -1] += max(0, profits.get(declared - 1, profits.get(declared - 2, 0)))
+        sums[_key(place, PROFIT, _NO_MONTH)] += max(0, profits.get(declared - 1, profits.get(declared - 2, 0)))
         for k in read if shortcuts else ():
             year = window.months[k].year
             last = (profits[y] for y in (year, year - 1, year - 2) if profits.get(y, 0) > 0)
-            sums[place, PROFIT_POSITIF, k] += next(last, 0)
+            sums[_key(place, PROFIT_POSITIF, k)] += next(last, 0)
     for entry in membre.chiffre_affaires:
         k = entry.mois.index - window.first
         if k in read and entry.regime in _CHIFFRE_AFFAIRES:
-            sums[place, _CHIFFRE_AFFAIRES[entry.regime], k] += entry.montant_cents
+            sums[_key(place, _CHIFFRE_AFFAIRES[entry.regime], k)] += entry.montant_cents
