@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from solidarite_server.cases.loading import loading
 from solidarite_server.cli_options import Reading
 
 _READ = "jsonl[.gz]|arrow|parquet"
@@ -34,7 +35,8 @@ def compute(
 
     Un cas illisible donne une ligne « error » et un message (ligne, champ) ; les autres sont calculés. Code 1 alors.
     """
-    from solidarite_server.cases.files import FileError, compute_file
+    with loading():
+        from solidarite_server.cases.files import FileError, compute_file
 
     count = workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else workers or 1
     try:
@@ -50,7 +52,8 @@ def convert(
     output: Annotated[Path, typer.Option("--output", metavar="CAS.arrow|parquet", help="La table écrite.")],
 ) -> int:
     """Réécrire des cas JSON en table Arrow ou Parquet, que `compute` lit bien plus vite (schéma : docs/moteur.md)."""
-    from solidarite_server.cases.files import FileError, convert_file
+    with loading():
+        from solidarite_server.cases.files import FileError, convert_file
 
     try:
         refused = convert_file(input, output, _tell)

@@ -48,6 +48,10 @@ READINGS = {
     "maladie_selon_versements": ("", "Maladie professionnelle selon les versements, et non la date d'arrêt."),
     "age_au_premier_du_mois": ("", "Âges lus le premier jour du mois, et non le dernier."),
     "age_ppa_par_mois": ("", "Tout membre de 18 ans ouvre la prime, mois par mois."),
+    "proprietaire_toujours_au_forfait": (
+        "",
+        "Un propriétaire qui reçoit une aide compte pour tout le forfait logement.",
+    ),
     "stagiaire_ouvre_rsa": ("", "Un stagiaire ouvre le RSA."),
     "jeune_actif_apres_dix_huit_ans": ("", "RSA jeune actif à partir de 19 ans."),
     "enfant_exclu_ouvre_majoration": ("", "Un enfant exclu pour ses ressources prolonge la majoration."),

@@ -269,6 +269,14 @@ def test_the_rsa_of_young_workers_can_open_at_nineteen(born: date, law: int, opt
     assert by(LegislationOptions(jeune_actif_apres_dix_huit_ans=True), [], worker)[0] == option
 
 
+def test_an_owner_with_a_housing_aid_can_bear_the_whole_flat_rate():
+    owner = Foyer("1", (allocataire(),), logements=OWNER, aide_logement=dict.fromkeys(QUARTER, 5_000))
+    whole = LegislationOptions(proprietaire_toujours_au_forfait=True)
+    assert engine.compute(owner, [], RIGHT).rsa_cents == 60_169
+    # 12 % of 651.69 is 78.2028.
+    assert engine.compute(owner, [], RIGHT, options=whole).rsa_cents == 57_349
+
+
 def test_the_residence_of_one_partner_can_be_enough():
     either = LegislationOptions(residence_d_un_seul=True)
     assert by(LAW, [], allocataire(**FOREIGN), conjoint())[0] == 0

@@ -198,9 +198,12 @@ class Examination:
         entry = max(entries, key=lambda entry: entry.debut, default=None)
         persons = 1 + self.partner_counts + len(counted) - (entry.personnes_non_comptees if entry else 0)
         forfait = params.HOUSING[min(max(persons, 1), 3)] * self.base(self.right)
-        if entry and entry.statut in (StatutLogement.PROPRIETAIRE, StatutLogement.HEBERGE_GRATUIT):
+        aid = Fraction(self.foyer.aide_logement.get(month, 0))
+        if entry and entry.statut is StatutLogement.HEBERGE_GRATUIT:
             return forfait
-        return min(Fraction(self.foyer.aide_logement.get(month, 0)), forfait)
+        if entry and entry.statut is StatutLogement.PROPRIETAIRE and not aid:
+            return forfait
+        return min(aid, forfait)
 
     def benefits(self, month: Month, counted: Dependants) -> Fraction:
         """Family benefits that count in a month, in cents (§3.5)."""

@@ -236,6 +236,17 @@ def test_an_owner_without_income_bears_the_whole_housing_flat_rate(compute: Opin
     assert_due(compute(owner, [], NOVEMBER_2026), rsa="573.49", ppa="0")
 
 
+def test_an_owner_who_receives_a_housing_aid_bears_it_within_the_flat_rate(compute: Opinion):
+    # R262-9 speaks of the owner without aid; 651.69 - min(50, 78.2028).
+    owner = foyer(adult(), status=StatutLogement.PROPRIETAIRE, al="50")
+    assert_due(compute(owner, [], NOVEMBER_2026), rsa="601.69", ppa="0")
+    # Nothing of the kind is said of who is housed for free.
+    housed = foyer(adult(), status=StatutLogement.HEBERGE_GRATUIT, al="50")
+    assert_due(compute(housed, [], NOVEMBER_2026), rsa="573.49", ppa="0")
+    # The prime: 638.28 + 0.5985 x 900 + 42.982 - (900 + 50) = 269.912.
+    assert compute(owner, received(900), NOVEMBER_2026).ppa_cents == cents("269.91")
+
+
 def test_unemployment_beside_a_wage_counts_whole_for_the_prime(compute: Opinion):
     # 638.28 + 299.25 - (800 + 76.5936) = 60.9364.
     lines = received(500) + received(300, nature=N.CHOMAGE)

@@ -106,8 +106,8 @@ def laid_out(facts: Facts, options: LegislationOptions) -> FoyerColumns:
     alone = cases["isolement"] > 0
     foyers["isolement"], foyers["isole"] = months_alone(cases["isolement"], first), np.where(alone, _ALL, 0)
     foyers["hors_france"] = cases["hors_france"]
-    full = (cases["logement"] == StatutLogement.PROPRIETAIRE) | (cases["logement"] == StatutLogement.HEBERGE_GRATUIT)
-    foyers["logement_plein"] = np.where(full, _ALL, 0)
+    foyers["gratuit"] = np.where(cases["logement"] == StatutLogement.HEBERGE_GRATUIT, _ALL, 0)
+    foyers["proprietaire"] = np.where(cases["logement"] == StatutLogement.PROPRIETAIRE, _ALL, 0)
     foyers["flags"] = np.where(cases["zone"] == Zone.MAYOTTE, F_MAYOTTE, 0)
 
     persons = np.zeros(len(facts.persons), PERSON_DTYPE)

@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 from solidarite_client._os_errors import os_error_text
 
 from solidarite_server.cases.batch import Results, as_json, computed, warm
+from solidarite_server.cases.loading import loading
 from solidarite_server.legislation import LegislationOptions
 
 if TYPE_CHECKING:
@@ -93,7 +94,8 @@ def compute_file(
             done = stack.enter_context(_tables_computed(source, options, text, workers))
         else:
             done = stack.enter_context(_lines_computed(source, options, explain, text, workers))
-        first = next(done, None)
+        with loading():
+            first = next(done, None)
         write = stack.enter_context(_writer(target))
         for part in () if first is None else chain((first,), done):
             write(part.payload)
@@ -214,7 +216,8 @@ def _pool(options: str, workers: int) -> Iterator[ProcessPoolExecutor]:
     # This process compiles, or loads, what the others inherit; where they cannot they load it themselves. Threads in
     # place of processes wait for each other: no gain on 1,000,000 rows by two.
     ready = partial(warm, LegislationOptions.read(options))
-    ready()
+    with loading():
+        ready()
     alone = sys.platform == "linux" and threading.active_count() == 1
     context = multiprocessing.get_context("fork" if alone else "spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=None if alone else ready) as pool:

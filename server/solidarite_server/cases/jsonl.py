@@ -14,18 +14,15 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
+from solidarite_server.cases import codes
 from solidarite_server.cases.facts import AMOUNT_DTYPE, CASE_DTYPE, FACT_PERSON_DTYPE, Facts
 from solidarite_server.cases.lines import BENEFICE, REVENUS_CAPITAL
-from solidarite_server.domain.foyer import Zone
 from solidarite_server.domain.money import MAX_CENTS
 from solidarite_server.domain.month import Month, months_between
 from solidarite_server.engine import oracle_cases
 from solidarite_server.engine.columns import (
-    AF,
     AIDE_LOGEMENT,
-    ASF,
     ASPA,
-    CF,
     CF_MAJORATION,
     EPARGNE,
     LIVRET_A,
@@ -34,8 +31,6 @@ from solidarite_server.engine.columns import (
     P_DROIT_UE,
     P_ETUDIANT,
     P_STAGIAIRE,
-    PAJE,
-    PREPARE,
     WINDOW,
     jours_hors_france,
 )
@@ -102,18 +97,6 @@ class Unsure(Exception):
 _decode = msgspec.json.Decoder(_Case).decode
 _MONTHS = {str(m): m.index for m in months_between(Month(1990, 1), Month(2099, 12))}
 _FIRST, _LAST = _MONTHS["2019-01"], _MONTHS[f"{oracle_cases.LAST_YEAR}-12"]
-_NATURES = {name: int(nature) for name, nature in oracle_cases.NATURES.items()}
-_LOGEMENTS = {name: int(statut) for name, statut in oracle_cases.LOGEMENTS.items()}
-ZONES = {zone.name.lower(): int(zone) for zone in Zone}
-_ROLES = {name: int(role) for name, role in oracle_cases.ROLES.items()}
-_NATIONALITES = {name: int(nationalite) for name, nationalite in oracle_cases.NATIONALITES.items()}
-BENEFITS = {
-    "allocations_familiales_base": AF,
-    "complement_familial_non_majore": CF,
-    "allocation_soutien_familial": ASF,
-    "paje_allocation_base": PAJE,
-    "prepare": PREPARE,
-}
 _LONG_AGO = Month.of(oracle_cases.LONG_AGO).index
 _MAX_EUROS = MAX_CENTS / 100
 
@@ -157,7 +140,7 @@ class Reader:
         self._household(household)
         adults = 1
         for rank, person in enumerate(persons):
-            role = _ROLES[person.role]
+            role = codes.ROLES[person.role]
             if (role == 1) != (rank == 0) or not person.id:
                 raise Unsure
             if role == 2:
@@ -176,8 +159,8 @@ class Reader:
                 len(euros),
                 0 if household.couple else _isolement(household.isolement_recent, mois),
                 _hors_france(household.sejours_hors_france, mois) if household.sejours_hors_france else 0,
-                ZONES[household.zone],
-                _LOGEMENTS[household.logement.statut],
+                codes.ZONES[household.zone],
+                codes.LOGEMENTS[household.logement.statut],
                 household.experimentation_declaration_preremplie,
             )
         )
@@ -190,8 +173,8 @@ class Reader:
             self._series(-1, ASPA, household.aspa)
         benefits = household.prestations_familiales
         for name, series in benefits.items():
-            if name in BENEFITS:
-                self._series(-1, BENEFITS[name], series)
+            if name in codes.BENEFITS:
+                self._series(-1, codes.BENEFITS[name], series)
             elif name == "complement_familial_total":
                 self._majoration(series, benefits.get("complement_familial_non_majore", {}))
             else:
@@ -227,7 +210,7 @@ class Reader:
                 birth[0],
                 birth[1],
                 role,
-                _NATIONALITES[person.nationalite],
+                codes.NATIONALITES[person.nationalite],
                 person.ouvre_droit_asf,
                 int(years),
                 flags,
@@ -237,7 +220,7 @@ class Reader:
             )
         )
         for name, series in person.ressources.items():
-            self._series(rank, _NATURES[name], series)
+            self._series(rank, codes.NATURES[name], series)
         for category, values in (
             (BENEFICE, person.benefices_non_salaries),
             (REVENUS_CAPITAL, person.revenus_locatifs),

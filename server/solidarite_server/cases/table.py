@@ -12,50 +12,17 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from solidarite_server.cases import codes
 from solidarite_server.cases.batch import Results, computed_facts
 from solidarite_server.cases.facts import AMOUNT_DTYPE, CASE_DTYPE, FACT_PERSON_DTYPE, Facts
-from solidarite_server.cases.jsonl import BENEFITS, ZONES
-from solidarite_server.cases.lines import BENEFICE, REVENUS_CAPITAL
+from solidarite_server.cases.lines import BENEFICE
 from solidarite_server.domain.money import MAX_CENTS
 from solidarite_server.domain.month import Month, months_between
-from solidarite_server.engine import oracle_cases
-from solidarite_server.engine.columns import (
-    AIDE_LOGEMENT,
-    ASPA,
-    CF_MAJORATION,
-    EPARGNE,
-    LIVRET_A,
-    P_APPRENTI,
-    P_AUTONOME,
-    P_DROIT_UE,
-    P_ETUDIANT,
-    P_STAGIAIRE,
-    WINDOW,
-)
+from solidarite_server.engine.columns import AIDE_LOGEMENT, EPARGNE, WINDOW
+from solidarite_server.engine.oracle_cases import LAST_YEAR
 from solidarite_server.legislation import LegislationOptions
 from solidarite_server.legislation.loader import FIRST_REPLAY
 
-CATEGORIES = {
-    **{name: int(nature) for name, nature in oracle_cases.NATURES.items()},
-    **BENEFITS,
-    "complement_familial_majoration": CF_MAJORATION,
-    "aspa": ASPA,
-    "aide_logement": AIDE_LOGEMENT,
-    "benefices_non_salaries": BENEFICE,
-    "revenus_capital": REVENUS_CAPITAL,
-    "livret_a": LIVRET_A,
-    "epargne_non_productive": EPARGNE,
-}
-_ROLES = {name: int(role) for name, role in oracle_cases.ROLES.items()}
-_NATIONALITES = {name: int(value) for name, value in oracle_cases.NATIONALITES.items()}
-_LOGEMENTS = {name: int(value) for name, value in oracle_cases.LOGEMENTS.items()}
-_FLAGS = {
-    "etudiant": P_ETUDIANT,
-    "apprenti": P_APPRENTI,
-    "stagiaire": P_STAGIAIRE,
-    "autonomie_financiere": P_AUTONOME,
-    "droit_sejour_ue": P_DROIT_UE,
-}
 _EPOCH = 1970 * 12
 _NO_CODE = 255
 
@@ -82,7 +49,7 @@ CASES = pa.schema(
                         ("heures_trois_ans", pa.int16()),
                         ("arret_travail", pa.date32()),
                         ("grossesse", pa.list_(pa.int32())),
-                        *((name, pa.bool_()) for name in _FLAGS),
+                        *((name, pa.bool_()) for name in codes.FLAGS),
                     ]
                 )
             ),
@@ -199,14 +166,14 @@ class _Batch:
         cases = np.zeros(len(self._batch), CASE_DTYPE)
         rows = np.arange(len(self._batch))
         mois = self._months(self._batch.column("mois_droit"), rows, "mois_droit")
-        first, last = FIRST_REPLAY.year * 12, oracle_cases.LAST_YEAR * 12 + 11
+        first, last = FIRST_REPLAY.year * 12, LAST_YEAR * 12 + 11
         self._refuse(
             rows[(mois < first) | (mois > last)],
-            f"mois_droit : un mois de 2019-01 à {oracle_cases.LAST_YEAR}-12 est attendu",
+            f"mois_droit : un mois de 2019-01 à {LAST_YEAR}-12 est attendu",
         )
         cases["mois"] = mois
-        cases["zone"] = self._codes(self._batch.column("zone"), ZONES, rows, "zone")
-        cases["logement"] = self._codes(self._batch.column("logement"), _LOGEMENTS, rows, "logement")
+        cases["zone"] = self._codes(self._batch.column("zone"), codes.ZONES, rows, "zone")
+        cases["logement"] = self._codes(self._batch.column("logement"), codes.LOGEMENTS, rows, "logement")
         cases["pilote"] = self._values(self._batch.column("pilote"), rows, "pilote")
         isolement = self._batch.column("isolement_depuis")
         since = self._months(isolement.fill_null(199001), rows, "isolement_depuis")
@@ -233,7 +200,7 @@ class _Batch:
             np.flatnonzero((counts < 1) | (counts > 40)), "personnes : une liste de 1 à 40 personnes est attendue"
         )
         of = {name: column.field(name) for name in (field.name for field in CASES.field("personnes").type.value_type)}
-        role = self._codes(of["role"], _ROLES, rows, "personnes.role")
+        role = self._codes(of["role"], codes.ROLES, rows, "personnes.role")
         start = np.concatenate(([True], rows[1:] != rows[:-1])) if len(rows) else np.zeros(0, bool)
         # Allocataire, partners, others: the order that the columns of the engine keep.
         disorder = np.concatenate(([False], (role[1:] < role[:-1]) & ~start[1:])) if len(rows) else start
@@ -246,7 +213,7 @@ class _Batch:
         arret, known = of["arret_travail"], of["arret_travail"].is_valid().to_numpy(zero_copy_only=False)
         index, _ = self._days(arret.fill_null(0), rows, "personnes.arret_travail")
         persons["arret"] = np.where(known, index, 0)
-        persons["nationalite"] = self._codes(of["nationalite"], _NATIONALITES, rows, "personnes.nationalite")
+        persons["nationalite"] = self._codes(of["nationalite"], codes.NATIONALITES, rows, "personnes.nationalite")
         years = self._values(of["titre_sejour_annees"], rows, "personnes.titre_sejour_annees")
         self._refuse(
             rows[(years < 0) | (years > 100)], "personnes.titre_sejour_annees : de 0 à 100 années sont attendues"
@@ -256,7 +223,7 @@ class _Batch:
         hours = self._values(of["heures_trois_ans"], rows, "personnes.heures_trois_ans")
         self._refuse(rows[hours < 0], "personnes.heures_trois_ans : un nombre d'heures est attendu")
         persons["heures"] = hours
-        for name, flag in _FLAGS.items():
+        for name, flag in codes.FLAGS.items():
             persons["flags"] |= self._values(of[name], rows, f"personnes.{name}").astype(np.uint16) * np.uint16(flag)
         persons["grossesse"] = self._pregnancies(of["grossesse"], rows, mois)
         return persons, rows
@@ -277,7 +244,7 @@ class _Batch:
     def _amounts(self, persons: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.void], npt.NDArray[np.int64]]:
         column, rows = self._items("montants")
         amounts = np.zeros(len(rows), AMOUNT_DTYPE)
-        category = self._codes(column.field("categorie"), CATEGORIES, rows, "montants.categorie")
+        category = self._codes(column.field("categorie"), codes.CATEGORIES, rows, "montants.categorie")
         person = self._values(column.field("personne"), rows, "montants.personne")
         shared = (category >= 100) & (category <= AIDE_LOGEMENT)
         wrong = np.where(shared, person != -1, (person < 0) | (person >= persons[rows]))
@@ -332,9 +299,9 @@ class _Batch:
     ) -> npt.NDArray[np.uint8]:
         if not pa.types.is_dictionary(column.type):
             column = column.dictionary_encode()
-        codes = np.array([*(table.get(name, _NO_CODE) for name in column.dictionary.to_pylist()), _NO_CODE], np.uint8)
-        indices = column.indices.fill_null(len(codes) - 1) if column.null_count else column.indices
-        found: npt.NDArray[np.uint8] = codes[indices.to_numpy(zero_copy_only=False)]
+        known = np.array([*(table.get(name, _NO_CODE) for name in column.dictionary.to_pylist()), _NO_CODE], np.uint8)
+        indices = column.indices.fill_null(len(known) - 1) if column.null_count else column.indices
+        found: npt.NDArray[np.uint8] = known[indices.to_numpy(zero_copy_only=False)]
         self._refuse(rows[found == _NO_CODE], f"{path} : une de ces valeurs est attendue : {', '.join(table)}")
         return found
 
@@ -345,15 +312,22 @@ class _Batch:
 
     def _days(
         self, column: pa.Array, rows: npt.NDArray[np.int64], path: str
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        days = self._values(column.cast(pa.int32()), rows, path).astype(np.int64).view("datetime64[D]")
-        months = days.astype("datetime64[M]")
-        index = months.astype(np.int64) + _EPOCH
-        low, high = 1900 * 12, oracle_cases.LAST_YEAR * 12 + 11
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
+        """Month.index and day of dates, looked up: a third of the time of numpy's calendar."""
+        days = self._values(column.cast(pa.int32()), rows, path)
         self._refuse(
-            rows[(index < low) | (index > high)], f"{path} : une date de 1900 à {oracle_cases.LAST_YEAR} est attendue"
+            rows[(days < _FIRST_DAY) | (days >= _FIRST_DAY + len(_MONTH_OF_DAY))],
+            f"{path} : une date de 1900 à {LAST_YEAR} est attendue",
         )
-        return np.clip(index, low, high), (days - months.astype("datetime64[D]")).astype(np.int64) + 1
+        # Clipped first: the difference of a day that is refused could overflow.
+        places = np.clip(days, _FIRST_DAY, _FIRST_DAY + len(_MONTH_OF_DAY) - 1) - _FIRST_DAY
+        return np.take(_MONTH_OF_DAY, places), np.take(_DAY_OF_MONTH, places)
+
+
+_DAYS = np.arange("1900-01-01", f"{LAST_YEAR + 1}-01-01", dtype="datetime64[D]")
+_FIRST_DAY = int(_DAYS[0].astype(np.int64))
+_MONTH_OF_DAY = (_DAYS.astype("datetime64[M]").astype(np.int64) + _EPOCH).astype(np.int32)
+_DAY_OF_MONTH = ((_DAYS - _DAYS.astype("datetime64[M]")).astype(np.int64) + 1).astype(np.uint8)
 
 
 _INDEX = np.full(2100_00, -1, np.int32)
@@ -379,21 +353,21 @@ def cases_of(facts: Facts, ids: list[Any]) -> pa.RecordBatch:
     birth += persons["jour"].astype("timedelta64[D]") - np.timedelta64(1, "D")
     arret = (persons["arret"].astype(np.int64) - _EPOCH).astype("datetime64[M]").astype("datetime64[D]")
     of_person = {
-        "role": _named(persons["role"], _ROLES),
+        "role": _named(persons["role"], codes.ROLES),
         "naissance": pa.array(birth, pa.date32()),
-        "nationalite": _named(persons["nationalite"], _NATIONALITES),
+        "nationalite": _named(persons["nationalite"], codes.NATIONALITES),
         "titre_sejour_annees": pa.array(persons["titre_annees"].astype(np.int16)),
         "droit_asf": pa.array(persons["asf"] > 0),
         "heures_trois_ans": pa.array(persons["heures"].astype(np.int16)),
         "arret_travail": pa.array(arret, pa.date32(), mask=persons["arret"] == 0),
         "grossesse": pa.array(months, pa.list_(pa.int32())),
-        **{name: pa.array((persons["flags"] & flag) != 0) for name, flag in _FLAGS.items()},
+        **{name: pa.array((persons["flags"] & flag) != 0) for name, flag in codes.FLAGS.items()},
     }
     period = amounts["period"].astype(np.int64)
     monthly = amounts["category"] <= AIDE_LOGEMENT
     of_amount = {
         "personne": pa.array(amounts["person"].astype(np.int16)),
-        "categorie": _named(amounts["category"], CATEGORIES),
+        "categorie": _named(amounts["category"], codes.CATEGORIES),
         "periode": pa.array(np.where(monthly, _written(period), period).astype(np.int32)),
         "centimes": pa.array(amounts["cents"].astype(np.int64)),
     }
@@ -401,8 +375,8 @@ def cases_of(facts: Facts, ids: list[Any]) -> pa.RecordBatch:
         [
             _identifiers(ids),
             pa.array(_written(cases["mois"].astype(np.int64)).astype(np.int32)),
-            _named(cases["zone"], ZONES),
-            _named(cases["logement"], _LOGEMENTS),
+            _named(cases["zone"], codes.ZONES),
+            _named(cases["logement"], codes.LOGEMENTS),
             pa.array(cases["pilote"] > 0),
             pa.array(
                 _written(cases["isolement"].astype(np.int64)).astype(np.int32), pa.int32(), mask=cases["isolement"] == 0

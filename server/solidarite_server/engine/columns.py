@@ -60,7 +60,8 @@ FOYER_DTYPE = np.dtype(
         ("isolement", "u1", (WINDOW,)),  # by month: months since that period began, the one that opens most; 255 = none
         ("isolement_demande", "u1", (WINDOW,)),  # by month: months from its beginning to the claim of the majoration
         ("hors_france", "<i2"),  # days abroad, of the stay or the year, that touch the month of right; 0 = none
-        ("logement_plein", "<u2"),  # bit k: owner or housed for free
+        ("gratuit", "<u2"),  # bit k: housed for free
+        ("proprietaire", "<u2"),  # bit k: owner without a loan
         ("sanction", "u1"),  # per cent suspended in the month of right
         ("flags", "u1"),  # F_…
     ]
@@ -230,7 +231,8 @@ def columns_from(cases: Iterable[Case], options: LegislationOptions) -> FoyerCol
                 isolement,
                 demande,
                 jours_hors_france(foyer.sejours_hors_france, case.mois_droit),
-                _logement_plein(foyer, window),
+                _months_housed(foyer, window, StatutLogement.HEBERGE_GRATUIT),
+                _months_housed(foyer, window, StatutLogement.PROPRIETAIRE),
                 _suspension(foyer, case.mois_droit) if foyer.sanctions else 0,
                 (F_MAYOTTE if foyer.zone is Zone.MAYOTTE else 0)
                 | (F_TRANSITION if foyer.premier_examen_reforme and _transition(foyer, declaration) else 0)
@@ -289,6 +291,11 @@ def _places(mask: int) -> tuple[int, ...]:
     return tuple(k for k in range(WINDOW) if mask >> k & 1)
 
 
+_AGES = np.full((255 + WINDOW + 1, WINDOW), 255, np.uint8)
+"""Age of a period of life alone in each month, by how long before the window it began, from -WINDOW months on."""
+for _gap in range(-WINDOW, 255):
+    _AGES[_gap + WINDOW] = [min(255, _gap + k) if _gap + k >= 0 else 255 for k in range(WINDOW)]
+
 _NEVER, _AT_ONCE = b"\xff" * WINDOW, bytes(WINDOW)
 
 
@@ -314,10 +321,10 @@ def _isolement(foyer: Foyer, window: _Window) -> tuple[int, bytes, bytes]:
     return mask, bytes(ages), bytes(waits)
 
 
-def months_alone(debut: npt.NDArray[np.integer], first: npt.NDArray[np.integer] | int) -> npt.NDArray[np.integer]:
+def months_alone(debut: npt.NDArray[np.integer], first: npt.NDArray[np.integer] | int) -> npt.NDArray[np.uint8]:
     """The `isolement` of households with one period that began in `debut`, 0 for none, in windows from `first` on."""
-    ages = np.asarray(first - debut)[:, np.newaxis] + np.arange(WINDOW)
-    return np.where((debut[:, np.newaxis] > 0) & (ages >= 0), np.minimum(ages, 255), 255)
+    ages: npt.NDArray[np.uint8] = np.take(_AGES, np.clip(first - debut, -WINDOW, 255) + WINDOW, axis=0)
+    return ages
 
 
 def jours_hors_france(sejours: Sequence[SejourHorsFrance], mois_droit: Month) -> int:
@@ -362,18 +369,16 @@ def _logement_of(foyer: Foyer, month: Month) -> Logement | None:
     return max(held, key=lambda entry: entry.debut) if held else None
 
 
-_PLEINS = (StatutLogement.PROPRIETAIRE, StatutLogement.HEBERGE_GRATUIT)
-
-
-def _logement_plein(foyer: Foyer, window: _Window) -> int:
+def _months_housed(foyer: Foyer, window: _Window, statut: StatutLogement) -> int:
+    """Bit k: the household is housed so in month k."""
     if len(foyer.logements) == 1 and foyer.logements[0].debut <= window.months[0]:
-        return _ALL if foyer.logements[0].statut in _PLEINS else 0
-    full = 0
+        return _ALL if foyer.logements[0].statut is statut else 0
+    mask = 0
     for k, month in enumerate(window.months):
         held = _logement_of(foyer, month)
-        if held is not None and held.statut in _PLEINS:
-            full |= 1 << k
-    return full
+        if held is not None and held.statut is statut:
+            mask |= 1 << k
+    return mask
 
 
 _STATUTS = {

@@ -74,6 +74,7 @@ LOGEMENTS = {
     "sans_domicile": StatutLogement.SANS_DOMICILE,
 }
 ROLES = {"demandeur": Role.ALLOCATAIRE, "conjoint": Role.CONJOINT, "enfant": Role.ENFANT}
+ZONES = {zone.name.lower(): zone for zone in Zone}
 NATIONALITES = {"FR": Nationalite.FRANCAISE, "ES": Nationalite.EEE_SUISSE, "MA": Nationalite.AUTRE}
 _STATUTS = {"etudiant": Statut.ETUDIANT, "apprenti": Statut.APPRENTI, "stagiaire": Statut.STAGIAIRE}
 HEURES_JEUNE_ACTIF = 3_214
@@ -99,7 +100,7 @@ def case_from(case: Mapping[str, Any]) -> tuple[Foyer, list[RessourceMois], Mont
         raise CaseError("persons", "exactement une personne a le rôle demandeur")
     if len({membre.personne for membre in membres}) != len(membres):
         raise CaseError("persons", "chaque personne porte un identifiant différent")
-    zone = _choice({z.name.lower(): z for z in Zone}, household.get("zone", "metropole"), "household.zone")
+    zone = _choice(ZONES, household.get("zone", "metropole"), "household.zone")
     logement = _mapping(household.get("logement", {}), "household.logement")
     statut = _choice(LOGEMENTS, logement.get("statut", "locataire"), "household.logement.statut")
     aide = _series(logement.get("aide_logement", {}), "household.logement.aide_logement")

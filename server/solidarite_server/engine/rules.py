@@ -170,15 +170,16 @@ def echelle_majoree(a_charge, p):
 
 
 @rule
-def forfait_logement(personnes, plein, aide, base, p):
-    """CASF R262-9 and R262-10, CSS R844-3: flat amount for housing, within the aid received unless housed in full."""
+def forfait_logement(personnes, gratuit, proprietaire, aide, base, p, o):
+    """CASF R262-9 and R262-10, CSS R844-3: flat amount for housing, whole when housed for free or owner without aid,
+    else within the aid received."""
     if personnes <= 1:
         forfait = p[P.FORFAIT_1] * base
     elif personnes == 2:
         forfait = p[P.FORFAIT_2] * base * (1.0 + p[P.DEUXIEME])
     else:
         forfait = p[P.FORFAIT_3] * base * (1.0 + p[P.DEUXIEME] + p[P.SUPPLEMENTAIRE])
-    if plein:
+    if gratuit or (proprietaire and (aide <= 0 or o.proprietaire_toujours_au_forfait)):
         return forfait
     return min(forfait, aide)
 
@@ -782,7 +783,7 @@ def rsa_exact(foyer, persons, versees, sums, group, p, o, exclus, moyennes, trac
             forfait += plus
         tetes = max(1, adultes + a_charge - int(du_mois(versees, NON_COMPTEES, c)))
         aide = du_mois(versees, AIDE_LOGEMENT, c)
-        logement = forfait_logement(tetes, bit(foyer["logement_plein"], c), aide, base, p)
+        logement = forfait_logement(tetes, bit(foyer["gratuit"], c), bit(foyer["proprietaire"], c), aide, base, p, o)
         note(trace, S_FORFAIT_LOGEMENT, k, -1, -logement / 3.0)
         familiales = prestations(versees, persons, exclus[j], benjamin, majoree, mayotte, c, p, o)
         note(trace, S_PRESTATIONS, k, -1, -familiales / 3.0)
@@ -977,7 +978,7 @@ def ppa_exacte(foyer, persons, versees, sums, group, tables, o, exclus, moyennes
             forfait += plus
         tetes = max(1, adultes + a_charge - int(du_mois(versees, NON_COMPTEES, k)))
         aide = du_mois(versees, AIDE_LOGEMENT, k)
-        logement = forfait_logement(tetes, bit(foyer["logement_plein"], k), aide, base, p)
+        logement = forfait_logement(tetes, bit(foyer["gratuit"], k), bit(foyer["proprietaire"], k), aide, base, p, o)
         familiales = prestations(versees, persons, exclus[j], benjamin, majoree, mayotte, k, p, o)
         travail = autres = bonus = 0.0
         for r in range(persons.shape[0]):

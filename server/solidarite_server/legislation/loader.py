@@ -134,14 +134,19 @@ def load_legislation(folder: Path = FOLDER) -> Legislation:
     return Legislation(parameters)
 
 
-class _NoDuplicates(yaml.SafeLoader):
+# The one written in C reads the files in a tenth of the time: 0.1 s of the start of every command that computes.
+_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _NoDuplicates(_SafeLoader):  # type: ignore[misc]
     """Refuses a key written twice, which YAML would let win in silence."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         if len(set(keys)) != len(keys):
             raise LegislationError(f"line {node.start_mark.line + 1}: a key is written twice")
-        return super().construct_mapping(node, deep)
+        built: dict[Any, Any] = super().construct_mapping(node, deep)
+        return built
 
 
 def _parameter(path: str, file: Path) -> Parameter:

@@ -149,6 +149,9 @@ class LegislationOptions:
     age_ppa_par_mois: bool = False
     """Any member of 18, children included, opens the prime, month by month; otherwise the adult at work, at the
     examination (L842-2 1°)."""
+    proprietaire_toujours_au_forfait: bool = False
+    """An owner who receives a housing aid counts for the whole forfait logement; otherwise for the aid, within it
+    (R262-9 speaks of the owner without aid)."""
     stagiaire_ouvre_rsa: bool = False
     """A trainee opens the RSA (L262-4 3° says no)."""
     jeune_actif_apres_dix_huit_ans: bool = False
@@ -189,6 +192,7 @@ class LegislationOptions:
             maladie_selon_versements=True,
             age_au_premier_du_mois=True,
             age_ppa_par_mois=True,
+            proprietaire_toujours_au_forfait=True,
             stagiaire_ouvre_rsa=True,
             jeune_actif_apres_dix_huit_ans=True,
             enfant_exclu_ouvre_majoration=True,

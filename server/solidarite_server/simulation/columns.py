@@ -104,8 +104,8 @@ def engine_columns(
     foyers["line"], foyers["lines"] = first_line, line_counts
     foyers["isolement"] = months_alone(f.isolement, window)
     foyers["isole"] = np.where(f.isolement > 0, _bits_from(f.isolement - window), 0)
-    full = (f.logement == StatutLogement.PROPRIETAIRE) | (f.logement == StatutLogement.HEBERGE_GRATUIT)
-    foyers["logement_plein"] = np.where(full, _ALL, 0)
+    foyers["gratuit"] = np.where(f.logement == StatutLogement.HEBERGE_GRATUIT, _ALL, 0)
+    foyers["proprietaire"] = np.where(f.logement == StatutLogement.PROPRIETAIRE, _ALL, 0)
     foyers["flags"] = np.where(f.zone == Zone.MAYOTTE, F_MAYOTTE, 0)
 
     persons = np.zeros(int(sizes.sum()), PERSON_DTYPE)
