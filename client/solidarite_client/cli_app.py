@@ -9,7 +9,6 @@ from importlib.metadata import entry_points, version
 from typing import Annotated, Any
 
 import typer
-import typer.rich_utils
 
 from solidarite_client._os_errors import os_error_text
 
@@ -169,7 +168,29 @@ def _expected(error: Any) -> str:
 
 
 def _speak_french(command: Any) -> None:
+    """Have a command and those below it write their help in French."""
+    help_option, format_help = command.get_help_option, command.format_help
+
+    def option_in_french(context: Any) -> Any:
+        option = help_option(context)
+        if option is not None:
+            option.help = "Afficher cette aide."
+        return option
+
+    def help_in_french(context: Any, formatter: Any) -> None:
+        _replace_words()
+        format_help(context, formatter)
+
+    command.get_help_option, command.format_help = option_in_french, help_in_french
+    for inner in getattr(command, "commands", {}).values():
+        _speak_french(inner)
+
+
+def _replace_words() -> None:
     """Replace the few English words that typer writes by itself."""
+    # Imported for a help alone: rich takes longer to load than the rest of the command.
+    import typer.rich_utils
+
     words = {
         "DEFAULT_STRING": "[défaut : {}]",
         "ENVVAR_STRING": "[variable : {}]",
@@ -180,18 +201,3 @@ def _speak_french(command: Any) -> None:
     for name, word in words.items():
         if hasattr(typer.rich_utils, name):
             setattr(typer.rich_utils, name, word)
-    _translate_help_options(command)
-
-
-def _translate_help_options(command: Any) -> None:
-    original = command.get_help_option
-
-    def in_french(context: Any) -> Any:
-        option = original(context)
-        if option is not None:
-            option.help = "Afficher cette aide."
-        return option
-
-    command.get_help_option = in_french
-    for inner in getattr(command, "commands", {}).values():
-        _translate_help_options(inner)

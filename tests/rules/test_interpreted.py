@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 from solidarite_server import engine
+from solidarite_server.engine import api
 from solidarite_server.legislation import LegislationOptions
 
 from tests.reference.generate import case
@@ -38,3 +39,9 @@ def test_the_interpreted_rules_give_the_same_cents_as_the_compiled_ones():
         for due in engine.compute_many(cases, options=options)
     ]
     assert json.loads(told.stdout) == expected
+
+
+def test_rules_once_compiled_are_found_in_the_cache_of_numba():
+    # What `warm_up` looks for before it has another process compile: the name of the sources in numba's own index.
+    engine.warm_up()
+    assert api.cached()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +30,7 @@ from solidarite_server.engine.columns import (
     columns_from,
     ordered,
 )
-from solidarite_server.engine.compiled import SOURCES, is_law, reading
+from solidarite_server.engine.compiled import COMPILED, SOURCES, is_law, reading
 from solidarite_server.engine.parameters import resolve, table
 from solidarite_server.engine.steps import ELIGIBLE_CODES, MOTIFS, S_ARRONDI, S_DEBUT_PPA, STEPS
 from solidarite_server.legislation import Legislation, LegislationOptions, load_legislation
@@ -34,6 +38,12 @@ from solidarite_server.legislation import Legislation, LegislationOptions, load_
 _Tables = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 _TRACE_ROWS = 512
 _LAW = LegislationOptions.law()
+_NOBODY = FoyerColumns(
+    np.zeros(0, FOYER_DTYPE),
+    np.zeros(0, PERSON_DTYPE),
+    np.zeros(0, LINE_DTYPE),
+    np.array([(Month(2026, 11).index, Month(2026, 11).index, 4, 4, 0)], GROUP_DTYPE),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,13 +222,36 @@ def explain(
 def warm_up() -> None:
     """Compile the rules, or load them from the cache: done at start, so that no request waits for it.
 
-    They exist twice: for the law, without steps; for any reading, with steps.
+    They exist twice: for the law, without steps; for any reading, with steps. Without a cache, another process
+    compiles the first while this one compiles the second.
     """
-    month = Month(2026, 11)
-    groups = np.array([(month.index, month.index, 4, 4, 0)], GROUP_DTYPE)
-    none = FoyerColumns(np.zeros(0, FOYER_DTYPE), np.zeros(0, PERSON_DTYPE), np.zeros(0, LINE_DTYPE), groups)
-    for options in (LegislationOptions.law(), LegislationOptions.openfisca()):
-        compute_columns(none, options)
+    helper = _compiling_the_law() if COMPILED and not cached() else None
+    compute_columns(_NOBODY, LegislationOptions.openfisca())
+    if helper is not None:
+        helper.wait()
+    warm_law()
+
+
+def warm_law() -> None:
+    """Compile the rules as the law reads them, or load them from the cache."""
+    compute_columns(_NOBODY, _LAW)
+
+
+def cached() -> bool:
+    """Whether numba's cache holds the law compiled from the present sources: its index names the types of an entry."""
+    law: Any = rules.calculer_loi
+    indexes = Path(law.stats.cache_path).glob(f"{rules.__name__.rpartition('.')[2]}.{law.__name__}-*.nbi")
+    (sources,) = SOURCES.dtype.names or ()
+    return any(sources.encode() in index.read_bytes() for index in indexes)
+
+
+def _compiling_the_law() -> subprocess.Popen[bytes] | None:
+    """A process that compiles the law for the cache; threads would wait for each other. If it fails, we compile it."""
+    if (os.cpu_count() or 1) < 2 or not sys.executable:
+        return None
+    program = f"from {__name__} import warm_law; warm_law()"
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen([sys.executable, "-c", program], stdin=quiet, stdout=quiet, stderr=quiet)  # noqa: S603
 
 
 def _run(
