@@ -11,23 +11,19 @@ from __future__ import annotations
 import argparse
 import gzip
 import resource
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from loadtests.benchmarks.engine import CASES, report
+from loadtests.benchmarks.engine import CASES, report, timed
 
 _COMMAND = [sys.executable, "-c", "from solidarite_client.cli import main; raise SystemExit(main())"]
 
 
-def timed(*arguments: str) -> tuple[float, float]:
-    """Elapsed and processor seconds of a command that must succeed."""
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run([*_COMMAND, *arguments], check=True)  # noqa: S603
-    elapsed, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-    return elapsed, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+def run(*arguments: str) -> tuple[float, float]:
+    """Elapsed and processor seconds of the command, once."""
+    return timed([*_COMMAND, *arguments])
 
 
 def main() -> None:
@@ -42,7 +38,7 @@ def main() -> None:
                 file.write(lines[number % len(lines)])
         first = Path(folder) / "first.jsonl"
         first.write_bytes(b"".join(lines[:10]))
-        timed("compute", "--input", str(first), "--output", str(first.with_name("out.jsonl")))
+        run("compute", "--input", str(first), "--output", str(first.with_name("out.jsonl")))
         start, size = time.perf_counter(), 0
         with source.open("rb") as file:
             while chunk := file.read(1 << 20):
@@ -51,18 +47,21 @@ def main() -> None:
         for suffix in ("jsonl", "arrow", "parquet"):
             given = source.with_suffix(f".{suffix}")
             if suffix != "jsonl":
-                elapsed, cpu = timed("cases", "convert", "--input", str(source), "--output", str(given))
+                elapsed, cpu = run("cases", "convert", "--input", str(source), "--output", str(given))
                 report(case=f"convert_to_{suffix}", cases_per_s=round(count / elapsed))
-            elapsed, cpu = timed("compute", "--input", str(given), "--output", str(Path(folder) / f"out.{suffix}"))
-            report(
-                case=f"compute_{suffix}",
-                cases_per_s=round(count / elapsed),
-                seconds=round(elapsed, 2),
-                cases_per_cpu_s=round(count / cpu),
-                bytes_a_case=given.stat().st_size // count,
-            )
-        elapsed, _ = timed("compute", "--input", str(first), "--output", str(first.with_name("out.jsonl")))
-        report(case="compute_10_cases", seconds=round(elapsed, 2))
+            for workers in ("", "1"):
+                asked = ["--workers", workers] if workers else []
+                output = str(Path(folder) / f"out.{suffix}")
+                elapsed, cpu = run("compute", "--input", str(given), "--output", output, *asked)
+                report(
+                    case=f"compute_{suffix}" + ("_one_process" if workers else ""),
+                    cases_per_s=round(count / elapsed),
+                    seconds=round(elapsed, 2),
+                    cases_per_cpu_s=round(count / cpu),
+                    bytes_a_case=given.stat().st_size // count,
+                )
+        elapsed, cpu = run("compute", "--input", str(first), "--output", str(first.with_name("out.jsonl")))
+        report(case="compute_10_cases", seconds=round(elapsed, 2), cpu_seconds=round(cpu, 2))
         report(case="peak", largest_process_mib=resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024)
 
 

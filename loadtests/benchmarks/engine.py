@@ -1,12 +1,13 @@
 """Speed of the rules: RSA and prime d'activité, all rules, one month of right.
 
-    python -m loadtests.benchmarks.engine [--foyers 1000000] [--oracle-python /path/to/python]
+    python -m loadtests.benchmarks.engine [--foyers 1000000] [--first-compilation] [--oracle-python /path/to/python]
 
 Prints one JSON object a line. Two populations: `realistic`, 1 to 4 persons with few lines; `oracle`, the heavy
 households of the oracle's file, repeated. `ratio_to_copy` is the time of the rules over the time of a plain copy of the
 same input columns, measured in turn in the same run (1 would be as fast as memory). With --oracle-python (or
 OPENFISCA_PYTHON), a Python where openfisca-france is installed (`python -m tests.oracle_live` makes one), the oracle
-computes single persons with a salary in the same run, everything given but the two benefits, and so do we.
+computes single persons with a salary in the same run, everything given but the two benefits, and so do we. With
+--first-compilation, a process compiles the rules for an empty cache, and another starts with what the first has left.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -107,6 +109,23 @@ def median_seconds(*actions: Callable[[], object]) -> list[float]:
 def report(**figures: object) -> None:
     """One JSON object a line."""
     print(json.dumps(figures), flush=True)
+
+
+def timed(command: list[str], **environment: str) -> tuple[float, float]:
+    """Elapsed and processor seconds of a command that must succeed, with those that it starts itself."""
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    subprocess.run(command, check=True, env={**os.environ, **environment})  # noqa: S603
+    elapsed, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return elapsed, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def first_compilation() -> None:
+    """Report what the rules take to compile for an empty cache, then to start with a full one, Python included."""
+    starting = [sys.executable, "-c", "from solidarite_server.engine import warm_up; warm_up()"]
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("first_compilation", "warm_start"):
+            elapsed, cpu = timed(starting, NUMBA_CACHE_DIR=folder)
+            report(case=name, seconds=round(elapsed, 2), cpu_seconds=round(cpu, 2))
 
 
 def throughput(name: str, base: FoyerColumns, count: int) -> float:
@@ -242,7 +261,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--foyers", type=int, default=1_000_000, help="largest number of households")
     parser.add_argument("--oracle-python", default=os.environ.get("OPENFISCA_PYTHON", ""), help="a Python that has it")
+    parser.add_argument("--first-compilation", action="store_true", help="also compile for an empty cache")
     arguments = parser.parse_args()
+    if arguments.first_compilation:
+        first_compilation()
     largest: int = arguments.foyers
     start = time.perf_counter()
     warm_up()

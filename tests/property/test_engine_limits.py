@@ -275,6 +275,9 @@ def test_an_owner_with_a_housing_aid_can_bear_the_whole_flat_rate():
     assert engine.compute(owner, [], RIGHT).rsa_cents == 60_169
     # 12 % of 651.69 is 78.2028.
     assert engine.compute(owner, [], RIGHT, options=whole).rsa_cents == 57_349
+    # One cent is an aid; none is none.
+    assert engine.compute(replace(owner, aide_logement=dict.fromkeys(QUARTER, 1)), [], RIGHT).rsa_cents == 65_168
+    assert engine.compute(replace(owner, aide_logement={}), [], RIGHT).rsa_cents == 57_349
 
 
 def test_the_residence_of_one_partner_can_be_enough():

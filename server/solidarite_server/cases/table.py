@@ -149,6 +149,10 @@ def _identifiers(ids: Any) -> pa.Array:
     return pa.array([name if name is None or isinstance(name, str) else str(name) for name in ids], pa.string())
 
 
+_Laid = tuple[npt.NDArray[np.void], npt.NDArray[np.int64], npt.NDArray[np.int32]]
+"""Facts of persons or of amounts, the row of each, and how many each row has."""
+
+
 class _Batch:
     """Reads a batch column by column; a row that is wrong is left out, with the first thing that is wrong in it."""
 
@@ -183,19 +187,16 @@ class _Batch:
             self._refuse(rows[days < 0], "hors_france : un nombre de jours est attendu")
             cases["hors_france"] = days
         cases["isolement"] = np.where(isolement.is_valid().to_numpy(zero_copy_only=False), since, 0)
-        persons, person_rows = self._persons(mois)
-        amounts, amount_rows = self._amounts(np.bincount(person_rows, minlength=len(cases)))
-        cases["persons"] = np.bincount(person_rows, minlength=len(cases))
-        cases["amounts"] = np.bincount(amount_rows, minlength=len(cases))
+        persons, person_rows, cases["persons"] = self._persons(mois)
+        amounts, amount_rows, cases["amounts"] = self._amounts(cases["persons"])
         if not self._wrong.any():
             return Facts(cases, persons, amounts)
         keep = ~self._wrong
         return Facts(cases[keep], persons[keep[person_rows]], amounts[keep[amount_rows]])
 
-    def _persons(self, mois: npt.NDArray[np.int32]) -> tuple[npt.NDArray[np.void], npt.NDArray[np.int64]]:
-        column, rows = self._items("personnes")
+    def _persons(self, mois: npt.NDArray[np.int32]) -> _Laid:
+        column, rows, counts = self._items("personnes")
         persons = np.zeros(len(rows), FACT_PERSON_DTYPE)
-        counts = np.bincount(rows, minlength=len(mois))
         self._refuse(
             np.flatnonzero((counts < 1) | (counts > 40)), "personnes : une liste de 1 à 40 personnes est attendue"
         )
@@ -226,7 +227,7 @@ class _Batch:
         for name, flag in codes.FLAGS.items():
             persons["flags"] |= self._values(of[name], rows, f"personnes.{name}").astype(np.uint16) * np.uint16(flag)
         persons["grossesse"] = self._pregnancies(of["grossesse"], rows, mois)
-        return persons, rows
+        return persons, rows, counts
 
     def _pregnancies(
         self, column: pa.Array, rows: npt.NDArray[np.int64], mois: npt.NDArray[np.int32]
@@ -241,8 +242,8 @@ class _Batch:
             np.bitwise_or.at(masks, owners[seen], 1 << k[seen])
         return masks
 
-    def _amounts(self, persons: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.void], npt.NDArray[np.int64]]:
-        column, rows = self._items("montants")
+    def _amounts(self, persons: npt.NDArray[np.int32]) -> _Laid:
+        column, rows, counts = self._items("montants")
         amounts = np.zeros(len(rows), AMOUNT_DTYPE)
         category = self._codes(column.field("categorie"), codes.CATEGORIES, rows, "montants.categorie")
         person = self._values(column.field("personne"), rows, "montants.personne")
@@ -266,10 +267,10 @@ class _Batch:
         )
         amounts["person"], amounts["category"], amounts["cents"] = person, category, cents
         amounts["period"] = np.where(yearly, period, np.where(balance, 0, index))
-        return amounts, rows
+        return amounts, rows, counts
 
-    def _items(self, name: str) -> tuple[pa.StructArray, npt.NDArray[np.int64]]:
-        """The items of a column of lists, and the row of each."""
+    def _items(self, name: str) -> tuple[pa.StructArray, npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+        """The items of a column of lists, the row of each, and how many each row has."""
         column = self._batch.column(name)
         lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy()
         rows = np.repeat(np.arange(len(column)), lengths)
@@ -279,7 +280,7 @@ class _Batch:
         items = column.flatten()
         if items.null_count:
             self._refuse(rows[items.is_null().to_numpy(zero_copy_only=False)], f"{name} : un élément manque")
-        return items, rows
+        return items, rows, lengths
 
     def _refuse(self, rows: npt.NDArray[np.int64], message: str) -> None:
         if len(rows):
