@@ -11,16 +11,20 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
 
+from solidarite_server.domain.foyer import Role
 from solidarite_server.engine import compute_many, explain
 from solidarite_server.legislation import Fenetre, LegislationOptions
 
 from tests.mutation.source import watch_conditions
-from tests.reference.generate import case
+from tests.reference.generate import Case, case
 from tests.rules.causes import NAMES, with_simplifications
 from tests.rules.test_oracle import households
 
 READINGS = (
+    LegislationOptions(crds=False),
     LegislationOptions(plancher_mensuel_rsa=True),
     LegislationOptions(aah_professionnelle=False),
     LegislationOptions(invalidite_professionnelle=True),
@@ -39,6 +43,28 @@ OUT_OF_REACH = {
 }
 
 
+def _with_twins(given: Case, rank: int) -> list[Case]:
+    """The household once its second dependant is like the first but for one thing: who is weighed first (R262-3)?"""
+    foyer, lines, month = given
+    dependants = [membre for membre in foyer.membres if membre.role not in (Role.ALLOCATAIRE, Role.CONJOINT)]
+    if len(dependants) < 2:
+        return []
+    first, second = dependants[:2]
+    apart: dict[str, Any] = (
+        {},
+        {"date_naissance": second.date_naissance},
+        {"date_naissance": first.date_naissance.replace(day=1 + rank % 28)},
+        {"role": second.role},
+        {"droit_asf": second.droit_asf},
+    )[rank % 5]
+    twin = replace(first, personne=second.personne, **apart)
+    members = tuple(twin if membre is second else membre for membre in foyer.membres)
+    shared = [replace(line, personne=second.personne) for line in lines if line.personne == first.personne]
+    others = [line for line in lines if line.personne != second.personne]
+    known = [line for line in foyer.ressources_connues if line.personne not in (first.personne, second.personne)]
+    return [(replace(foyer, membres=members, ressources_connues=tuple(known)), [*others, *shared], month)]
+
+
 def unreached(seeds: Iterable[int]) -> list[str]:
     """Outcomes of conditions that no household reached, under the law, its doubts and the simplifications."""
     seen: Counter[tuple[int, bool]] = Counter()
@@ -50,6 +76,7 @@ def unreached(seeds: Iterable[int]) -> list[str]:
     places = watch_conditions(tell)
     cases = [case(seed) for seed in seeds]
     compute_many(cases)
+    compute_many([alike for rank, given in enumerate(cases) for alike in _with_twins(given, rank)])
     for options in READINGS:
         compute_many(cases[: len(cases) // 4], options=options)
     compute_many(households(), options=LegislationOptions.openfisca())

@@ -454,11 +454,10 @@ def age_mois(person, declaration, k, o):
     age = month - person["naissance"]
     if o.age_au_premier_du_mois:
         return age - (1 if person["jour"] > 1 else 0)
-    # Born on 29 February: the birthday has not come on 28 February of a common year.
-    if person["jour"] == 29 and person["naissance"] % 12 == 1 and month % 12 == 1:
-        annee = month // 12
-        if annee % 4 != 0 or (annee % 100 == 0 and annee % 400 != 0):
-            return age - 1
+    # Born on 29 February: the birthday has not come on 28 February of a common year. From 1990 to 2099, the months
+    # there are, one year in four is none.
+    if person["jour"] == 29 and person["naissance"] % 12 == 1 and month % 12 == 1 and month // 12 % 4 != 0:
+        return age - 1
     return age
 
 
@@ -746,6 +745,34 @@ def hors_foyer(persons, conjoint, exclus, r):
 
 
 @rule
+def forfait_du_mois(adultes, a_charge, majoree, mayotte, base, k, p, trace):
+    """CASF R262-1 and L262-9, CSS D843-1: montant forfaitaire of a month, cents; majored when that is more."""
+    forfait = echelle(adultes, a_charge, mayotte, p) * base
+    note(trace, S_MONTANT_FORFAITAIRE, k, -1, forfait / 3.0)
+    if majoree:
+        plus = max(0.0, echelle_majoree(a_charge, p) * base - forfait)
+        note(trace, S_MAJORATION, k, -1, plus / 3.0)
+        forfait += plus
+    return forfait
+
+
+@rule
+def logement_du_mois(foyer, versees, personnes, base, k, p, o):
+    """CASF R262-9 and R262-10, CSS R844-3: forfait logement of a month, cents, by the persons that the aid counts."""
+    tetes = max(1, personnes - int(du_mois(versees, NON_COMPTEES, k)))
+    aide = du_mois(versees, AIDE_LOGEMENT, k)
+    return forfait_logement(tetes, bit(foyer["gratuit"], k), bit(foyer["proprietaire"], k), aide, base, p, o)
+
+
+@rule
+def motif_du_montant(total, seuil):
+    """CASF R262-39, CSS D846-2: why an open right is not paid, 0 when it is."""
+    if total <= SLACK:
+        return 20
+    return 21 if total < seuil - SLACK else 0
+
+
+@rule
 def rsa_exact(foyer, persons, versees, sums, group, p, o, exclus, moyennes, trace):
     """CASF L262-2, R262-4 and R262-7: RSA of the month of right before rounding, cents.
 
@@ -775,15 +802,8 @@ def rsa_exact(foyer, persons, versees, sums, group, p, o, exclus, moyennes, trac
             foyer, exclus[j], persons, sums, conjoint, adultes, declaration, c, start, mayotte, base, moyennes, p, p, o
         )
         majoree = majoration(foyer, persons, conjoint, a_charge, benjamin, declaration, c, p, o)
-        forfait = echelle(adultes, a_charge, mayotte, p) * base
-        note(trace, S_MONTANT_FORFAITAIRE, k, -1, forfait / 3.0)
-        if majoree:
-            plus = max(0.0, echelle_majoree(a_charge, p) * base - forfait)
-            note(trace, S_MAJORATION, k, -1, plus / 3.0)
-            forfait += plus
-        tetes = max(1, adultes + a_charge - int(du_mois(versees, NON_COMPTEES, c)))
-        aide = du_mois(versees, AIDE_LOGEMENT, c)
-        logement = forfait_logement(tetes, bit(foyer["gratuit"], c), bit(foyer["proprietaire"], c), aide, base, p, o)
+        forfait = forfait_du_mois(adultes, a_charge, majoree, mayotte, base, k, p, trace)
+        logement = logement_du_mois(foyer, versees, adultes + a_charge, base, c, p, o)
         note(trace, S_FORFAIT_LOGEMENT, k, -1, -logement / 3.0)
         familiales = prestations(versees, persons, exclus[j], benjamin, majoree, mayotte, c, p, o)
         note(trace, S_PRESTATIONS, k, -1, -familiales / 3.0)
@@ -800,10 +820,7 @@ def rsa_exact(foyer, persons, versees, sums, group, p, o, exclus, moyennes, trac
     total -= ressources_rsa(foyer, persons, sums, exclus, moyennes, conjoint, start, base, o, trace)
     code = condition_rsa(foyer, persons, conjoint, declaration, majoree, p, o)
     if code == 0:
-        if total <= SLACK:
-            code = 20
-        elif total < p[P.RSA_SEUIL] - SLACK:
-            code = 21
+        code = motif_du_montant(total, p[P.RSA_SEUIL])
     if code != 0:
         note(trace, etape_de_fin(code), -1, -1, -total)
         return 0.0, code
@@ -918,6 +935,30 @@ def conjoint_compte_ppa(persons, sums, conjoint, start, mayotte, tables, o):
 
 
 @rule
+def revenus_du_mois(persons, sums, conjoint, exclus, k, mayotte, p, o, trace):
+    """CSS L842-3, D843-2, R844-1: work income, other resources and bonus of the persons of the household in a month."""
+    travail = autres = bonus = 0.0
+    for r in range(persons.shape[0]):
+        if hors_foyer(persons, conjoint, exclus, r) and not (
+            not o.exclusion_exacte_a_charge and persons[r]["role"] >= ENFANT
+        ):
+            continue
+        revenu = professionnels(sums, r, k, mayotte, p, o)
+        recu = sums[r, k, PPA_PAIE] + sums[r, k, PPA_PROFESSIONNEL] + sums[r, k, PPA_AAH] + sums[r, k, PPA_AUTRES]
+        autres += recu - revenu
+        travail += revenu
+        if recu != 0:
+            note(trace, S_RESSOURCES_PERSONNE, k, r, -recu / 3.0)
+        if revenu > 0:
+            note(trace, S_PENTE, k, r, p[P.PENTE] * revenu / 3.0)
+            prime_individuelle = bonification(revenu, mayotte, p)
+            if prime_individuelle > 0:
+                note(trace, S_BONIFICATION, k, r, prime_individuelle / 3.0)
+            bonus += prime_individuelle
+    return travail, autres, bonus
+
+
+@rule
 def ppa_exacte(foyer, persons, versees, sums, group, tables, o, exclus, moyennes, trace):
     """CSS L842-3 and R843-1: prime d'activité of the month of right before rounding, cents.
 
@@ -970,34 +1011,10 @@ def ppa_exacte(foyer, persons, versees, sums, group, tables, o, exclus, moyennes
         # One condition for the quarter, read at its last month; month by month for OpenFisca.
         code = 0 if sejour or (o.age_ppa_par_mois and code == 0) else 1
         ouvert = not o.age_ppa_par_mois or (sejour and un_membre_majeur(persons, declaration - 8 + k, droit))
-        forfait = echelle(adultes, a_charge, mayotte, p) * base
-        note(trace, S_MONTANT_FORFAITAIRE, k, -1, forfait / 3.0)
-        if majoree:
-            plus = max(0.0, echelle_majoree(a_charge, p) * base - forfait)
-            note(trace, S_MAJORATION, k, -1, plus / 3.0)
-            forfait += plus
-        tetes = max(1, adultes + a_charge - int(du_mois(versees, NON_COMPTEES, k)))
-        aide = du_mois(versees, AIDE_LOGEMENT, k)
-        logement = forfait_logement(tetes, bit(foyer["gratuit"], k), bit(foyer["proprietaire"], k), aide, base, p, o)
+        forfait = forfait_du_mois(adultes, a_charge, majoree, mayotte, base, k, p, trace)
+        logement = logement_du_mois(foyer, versees, adultes + a_charge, base, k, p, o)
         familiales = prestations(versees, persons, exclus[j], benjamin, majoree, mayotte, k, p, o)
-        travail = autres = bonus = 0.0
-        for r in range(persons.shape[0]):
-            if hors_foyer(persons, conjoint, exclus[j], r) and not (
-                not o.exclusion_exacte_a_charge and persons[r]["role"] >= ENFANT
-            ):
-                continue
-            revenu = professionnels(sums, r, k, mayotte, p, o)
-            recu = sums[r, k, PPA_PAIE] + sums[r, k, PPA_PROFESSIONNEL] + sums[r, k, PPA_AAH] + sums[r, k, PPA_AUTRES]
-            autres += recu - revenu
-            travail += revenu
-            if recu != 0:
-                note(trace, S_RESSOURCES_PERSONNE, k, r, -recu / 3.0)
-            if revenu > 0:
-                note(trace, S_PENTE, k, r, p[P.PENTE] * revenu / 3.0)
-                prime_individuelle = bonification(revenu, mayotte, p)
-                if prime_individuelle > 0:
-                    note(trace, S_BONIFICATION, k, r, prime_individuelle / 3.0)
-                bonus += prime_individuelle
+        travail, autres, bonus = revenus_du_mois(persons, sums, conjoint, exclus[j], k, mayotte, p, o, trace)
         recues = travail + autres + familiales + logement
         ressources = max(forfait, recues)
         note(trace, S_PRESTATIONS, k, -1, -familiales / 3.0)
@@ -1025,10 +1042,7 @@ def ppa_exacte(foyer, persons, versees, sums, group, tables, o, exclus, moyennes
     if code == 0 and hors_de_france(foyer, droit):
         code = 6
     if code == 0:
-        if total <= SLACK:
-            code = 20
-        elif total < droit[P.PPA_SEUIL] - SLACK:
-            code = 21
+        code = motif_du_montant(total, droit[P.PPA_SEUIL])
     if code != 0:
         note(trace, etape_de_fin(code), -1, -1, -total)
         return 0.0, code
