@@ -124,7 +124,7 @@ def main() -> int:
     if os.environ.get("NUMBA_DISABLE_JIT") != "1":
         parser.error("the rules must run interpreted: set NUMBA_DISABLE_JIT=1")
     given = _chosen(asked)
-    for name in sorted(EQUIVALENT - {mutant.name for mutant in mutants()}):
+    for name in sorted(EQUIVALENT.keys() - {mutant.name for mutant in mutants()}):
         print(f"called equivalent, but there is none any more: {name}")
     hunt = Hunt(given, asked)
     options = ["-s", "--no-header", "-p", "no:cacheprovider", "-o", "timeout=0", "--rootdir", str(ROOT)]
