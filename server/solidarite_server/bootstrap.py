@@ -29,7 +29,7 @@ from solidarite_server.rpc.health import IngestHealth
 from solidarite_server.rpc.identity import Door, IdentityInterceptor
 from solidarite_server.rpc.interceptors import CallRules
 from solidarite_server.rpc.observation import Observer, Tracer
-from solidarite_server.rpc.server import add_health, add_ports, add_reflection, new_server, refuse_unsafe, set_serving
+from solidarite_server.rpc.server import add_health, add_ports, add_reflection, new_servers, refuse_unsafe, set_serving
 from solidarite_server.rpc.servicers import Services, add_servicers
 from solidarite_server.services.audit import AuditTrail
 from solidarite_server.services.campaign import Progress, run_campaign
@@ -62,7 +62,7 @@ class RunningServer:
     other_addresses: list[str]
     metrics_address: str
     """Where Prometheus reads; empty when nowhere."""
-    _server: grpc.aio.Server
+    _servers: list[grpc.aio.Server]
     _health: IngestHealth
     _names: list[str]
     _ingest: IngestService
@@ -79,7 +79,7 @@ class RunningServer:
             task.cancel()
         await self._health.close(self._names)
         await self._admission.take_in_what_is_on_its_way()
-        stopping = asyncio.create_task(self._server.stop(drain_seconds))
+        stopping = asyncio.gather(*(server.stop(drain_seconds) for server in self._servers))
         await asyncio.sleep(0)  # the peers are told to go elsewhere
         self._admission.go_on()
         self._closing.begin()
@@ -111,7 +111,7 @@ async def start_server(settings: Settings, clock: Clock | None = None) -> Runnin
         Admission(settings.waiting_calls, settings.waiting_seconds, settings.open_streams, settings.concurrent_calls),
         Closing(),
     )
-    server = new_server(
+    servers = new_servers(
         settings,
         CallRules(
             admission,
@@ -122,7 +122,7 @@ async def start_server(settings: Settings, clock: Clock | None = None) -> Runnin
         ),
         IdentityInterceptor(door, trail, durable_reads=settings.audit_before_answer),
     )
-    health_servicer = add_health(server)
+    health_servicer = add_health(servers)
     watch = IngestHealth(health_servicer, metrics)
     ingest = IngestService(
         store,
@@ -131,7 +131,7 @@ async def start_server(settings: Settings, clock: Clock | None = None) -> Runnin
         observer=watch,
     )
     names = add_servicers(
-        server,
+        servers,
         Services(
             store,
             ingest,
@@ -147,22 +147,23 @@ async def start_server(settings: Settings, clock: Clock | None = None) -> Runnin
         ),
     )
     if settings.reflection:
-        add_reflection(server, names)
+        add_reflection(servers, names)
     try:
-        addresses = add_ports(server, settings)
+        addresses = add_ports(servers, settings)
         metrics_address, metrics_server = _serve_metrics(settings, metrics)
     except ValueError as error:
         trail.close()
         ingest.close()
         store.close()
         raise SettingsError(str(error)) from error
-    await server.start()
+    for server in servers:
+        await server.start()
     await set_serving(health_servicer, names)
     tasks = [asyncio.create_task(watch.tend(ingest))]
     if metrics is not None:
         tasks.append(asyncio.create_task(_measure(store, metrics)))
     return RunningServer(
-        addresses[0], addresses[1:], metrics_address, server, watch, names, ingest, trail, store,
+        addresses[0], addresses[1:], metrics_address, servers, watch, names, ingest, trail, store,
         admission, closing, tasks, metrics_server,
     )  # fmt: skip
 

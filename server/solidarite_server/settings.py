@@ -162,7 +162,7 @@ class Settings(BaseSettings):
     source_waiting_batches: int = Field(default=64, ge=1)
     """Lots d'une même source qui attendent d'être écrits ; les sources sont servies à tour de rôle."""
     connections: int = Field(default=2_000, ge=1)
-    """Connexions ouvertes à la fois sur une adresse ; les suivantes sont fermées aussitôt."""
+    """Connexions ouvertes à la fois sur une adresse, à quelques-unes près ; les suivantes sont fermées aussitôt."""
     metadata_kib: int = Field(default=16, ge=1, le=256)
     """Taille des métadonnées d'un appel au plus, en Kio."""
     message_mib: int = Field(default=8, ge=1, le=64)

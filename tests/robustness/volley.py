@@ -20,9 +20,8 @@ _DATA, _HEADERS, _RESET, _SETTINGS, _PING, _GOAWAY, _WINDOW = 0, 1, 3, 4, 6, 7, 
 _ACK = _END_STREAM = 1
 _END_HEADERS = 4
 _LARGEST = 2**31 - 1
-_NO_TABLE, _ANSWERS_OF_ANY_SIZE = (1, 0), (4, _LARGEST)
-_BYTES_AS_THEY_ARE = (0xFE03, 1)
-"""gRPC's own setting: metadata in bytes need not become base64. Its clients all say so."""
+# No table of headers, answers of any size, and gRPC's own setting: metadata in bytes need not become base64.
+_SETTINGS_SAID = ((1, 0), (4, _LARGEST), (0xFE03, 1))
 _USUAL_ROOM = 65_535
 _STATUS = re.compile(rb"\x0bgrpc-status[\x01\x02](\d{1,2})")
 """The header as gRPC writes it without a table: two lengths, and no Huffman coding."""
@@ -44,7 +43,7 @@ class Volley:
         host, _, port = address.rpartition(":")
         self.socket = socket.create_connection((host, int(port)), 10)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        settings = b"".join(struct.pack(">HI", *setting) for setting in (_NO_TABLE, _ANSWERS_OF_ANY_SIZE, _BYTES_AS_THEY_ARE))
+        settings = b"".join(struct.pack(">HI", *setting) for setting in _SETTINGS_SAID)
         self.socket.sendall(_PREFACE + _frame(_SETTINGS, 0, 0, settings) + _more_room(_LARGEST - _USUAL_ROOM))
         self.open: dict[int, tuple[str, bytes]] = {}
         self._depth, self._next = depth, 1

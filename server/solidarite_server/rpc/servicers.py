@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -478,15 +478,17 @@ class CampaignServicer(campaign_pb2_grpc.CampaignServiceServicer):
         )
 
 
-def add_servicers(server: grpc.aio.Server, services: Services) -> list[str]:
-    """Register every service of the contract; their full names."""
-    resource_record_pb2_grpc.add_ResourceRecordServiceServicer_to_server(ResourceRecordServicer(services), server)
-    foyer_pb2_grpc.add_FoyerServiceServicer_to_server(FoyerServicer(services), server)
-    declaration_pb2_grpc.add_DeclarationServiceServicer_to_server(DeclarationServicer(services), server)
-    entitlement_pb2_grpc.add_EntitlementServiceServicer_to_server(EntitlementServicer(services), server)
-    campaign_pb2_grpc.add_CampaignServiceServicer_to_server(CampaignServicer(services), server)
-    simulation_pb2_grpc.add_SimulationServiceServicer_to_server(
-        SimulationServicer(services.simulations_at_once), server
-    )
+def add_servicers(servers: Sequence[grpc.aio.Server], services: Services) -> list[str]:
+    """Register every service of the contract with each server, the same servicers for all; their full names."""
+    records, foyers = ResourceRecordServicer(services), FoyerServicer(services)
+    declarations, entitlements = DeclarationServicer(services), EntitlementServicer(services)
+    campaigns, simulations = CampaignServicer(services), SimulationServicer(services.simulations_at_once)
+    for server in servers:
+        resource_record_pb2_grpc.add_ResourceRecordServiceServicer_to_server(records, server)
+        foyer_pb2_grpc.add_FoyerServiceServicer_to_server(foyers, server)
+        declaration_pb2_grpc.add_DeclarationServiceServicer_to_server(declarations, server)
+        entitlement_pb2_grpc.add_EntitlementServiceServicer_to_server(entitlements, server)
+        campaign_pb2_grpc.add_CampaignServiceServicer_to_server(campaigns, server)
+        simulation_pb2_grpc.add_SimulationServiceServicer_to_server(simulations, server)
     modules = (resource_record_pb2, foyer_pb2, declaration_pb2, entitlement_pb2, campaign_pb2, simulation_pb2)
     return [s.full_name for module in modules for s in module.DESCRIPTOR.services_by_name.values()]
