@@ -261,7 +261,7 @@ def _run(
     if columns.narrow and not law:
         raise ValueError("these columns hold what the law reads: lay the households out for the options asked")
     tables = [_tables(legislation, options, *group) for group in columns.groups.tolist()]
-    widest = max(1, int(columns.foyers["persons"].max(initial=0)))
+    widest = int(np.maximum.reduce(columns.foyers["persons"], initial=1))
     out = np.zeros((len(columns), 6), np.int64)
     inputs = (
         columns.foyers,

@@ -291,10 +291,10 @@ def _places(mask: int) -> tuple[int, ...]:
     return tuple(k for k in range(WINDOW) if mask >> k & 1)
 
 
-_AGES = np.full((255 + WINDOW + 1, WINDOW), 255, np.uint8)
-"""Age of a period of life alone in each month, by how long before the window it began, from -WINDOW months on."""
-for _gap in range(-WINDOW, 255):
-    _AGES[_gap + WINDOW] = [min(255, _gap + k) if _gap + k >= 0 else 255 for k in range(WINDOW)]
+_AGES = [bytes(min(255, gap + k) if gap + k >= 0 else 255 for k in range(WINDOW)) for gap in range(-WINDOW, 256)]
+"""Months since a period began in each month of the window, 255 at most and before; by how long before the window that
+was, from -WINDOW months on."""
+_AGES_ARRAY = np.frombuffer(b"".join(_AGES), np.uint8).reshape(-1, WINDOW)
 
 _NEVER, _AT_ONCE = b"\xff" * WINDOW, bytes(WINDOW)
 
@@ -313,8 +313,9 @@ def _isolement(foyer: Foyer, window: _Window) -> tuple[int, bytes, bytes]:
         wait = 0 if entry.demande is None else min(255, max(0, Month.of(entry.demande).index - debut))
         opens = min(wait, delai)
         held = _days_held(window, entry.debut, entry.fin)
+        since = _AGES[min(max(window.first - debut, -WINDOW), 255) + WINDOW]
         for k in _places(held):
-            age = min(255, window.first + k - debut)
+            age = since[k]
             if not mask >> k & 1 or age - opens < ages[k] - min(waits[k], delai):
                 ages[k], waits[k] = age, wait
         mask |= held
@@ -323,7 +324,7 @@ def _isolement(foyer: Foyer, window: _Window) -> tuple[int, bytes, bytes]:
 
 def months_alone(debut: npt.NDArray[np.integer], first: npt.NDArray[np.integer] | int) -> npt.NDArray[np.uint8]:
     """The `isolement` of households with one period that began in `debut`, 0 for none, in windows from `first` on."""
-    ages: npt.NDArray[np.uint8] = np.take(_AGES, np.clip(first - debut, -WINDOW, 255) + WINDOW, axis=0)
+    ages: npt.NDArray[np.uint8] = np.take(_AGES_ARRAY, np.clip(first - debut, -WINDOW, 255) + WINDOW, axis=0)
     return ages
 
 

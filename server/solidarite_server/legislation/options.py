@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from enum import IntEnum
+from functools import cached_property
 from typing import Any
 
 
@@ -69,9 +70,18 @@ class ReadingError(ValueError):
     """A reading that cannot be understood; the text, in French, says what is accepted."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LegislationOptions:
     """A reading of the law. The defaults are the law as the project reads it."""
+
+    def __hash__(self) -> int:
+        # Asked for three times a household, and forty fields long.
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        # Of whole numbers, the same in every process: one instance may travel to another with its hash.
+        return hash(tuple(int(getattr(self, f.name)) for f in fields(self)))
 
     param_date: ParamDate = ParamDate.AS_WRITTEN
     """D1: dating of parameters."""
