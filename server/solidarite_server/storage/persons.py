@@ -19,14 +19,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from solidarite_server.domain.errors import StoreUnavailable
-from solidarite_server.services.keyring import KeyFileError, Keyring
+from solidarite_server.services.keyring import KeyFileError, Keyring, load
 from solidarite_server.storage import audit
 
 if TYPE_CHECKING:
     from solidarite_server.storage.sql import Session
 
 PERSON_BYTES = 16
-NAMES = ("(SELECT pseudonyms FROM head)", "(SELECT renewal FROM head)")
+HEAD_NAMES = "pseudonyms, pseudonym_fingerprint, renewal"
+"""What `head` says of the names of persons, for `Persons.checked`."""
+NAMES = tuple(f"(SELECT {column} FROM head)" for column in HEAD_NAMES.split(", "))  # noqa: S608
 """As columns: how persons are named in what the same statement reads, for `Persons.checked`."""
 ALL_PERSONS = 1 << 8 * PERSON_BYTES
 _HOLDING = ("source", "foyer", "declaration_event", "audit")
@@ -98,6 +100,8 @@ class Persons:
     def __init__(self, keys: Keyring | None) -> None:
         self._keys = keys
         self._pinned: int | None = None
+        self._trusted: bytes | None = None
+        """Fingerprint of the version last met, once it was found to be that of the keys."""
 
     def adopt(self, session: Session) -> None:
         """Check that the keys are those of the store; while it is empty it takes their newest version. KeyFileError."""
@@ -129,9 +133,9 @@ class Persons:
 
     def names(self, session: Session) -> Names:
         """How persons are named in this transaction."""
-        return self.checked(*session.rows("SELECT pseudonyms, renewal FROM head")[0])
+        return self.checked(*session.rows(f"SELECT {HEAD_NAMES} FROM head")[0])  # noqa: S608
 
-    def checked(self, version: int, renewal: bytes | None) -> Names:
+    def checked(self, version: int, fingerprint: bytes, renewal: bytes | None) -> Names:
         """How persons are named, from what `head` says, once what was read before still holds."""
         if self._keys is None:
             # What passes as it is must not change on the way: a dossier read, then its records.
@@ -144,7 +148,18 @@ class Persons:
                     "Les pseudonymes de ce magasin sont en cours de renouvellement : relancez ce travail quand il est "
                     "fini (« solidarite pseudonyms rotate » reprend un renouvellement interrompu)."
                 )
+        elif fingerprint != self._trusted:
+            self._trust(version, fingerprint)
         return Names(version, None if renewal is None else Renewal.kept(renewal))
+
+    def _trust(self, version: int, fingerprint: bytes) -> None:
+        """Check that the version met is that of the store: another key under its number would name nobody it knows."""
+        keys = self._known(version)
+        if fingerprint and fingerprint != keys.fingerprint(version) and keys.path is not None:
+            self._keys = keys = load(keys.path)  # the file may have been put right
+        if fingerprint and fingerprint != keys.fingerprint(version):
+            raise _missing(version)
+        self._trusted = fingerprint
 
     def inside(self, persons: bytes, version: int, *, writing: bool = False) -> bytes:
         """Persons as they stand on disk."""
@@ -177,10 +192,14 @@ class Persons:
         try:
             self._keys = self._keys.knowing(version)
         except (KeyFileError, OSError) as error:
-            raise StoreUnavailable(
-                f"La version {version} des clés de pseudonymes manque à ce serveur : donnez-lui le fichier à jour."
-            ) from error
+            raise _missing(version) from error
         return self._keys
+
+
+def _missing(version: int) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"La version {version} des clés de pseudonymes manque à ce serveur : donnez-lui le fichier à jour."
+    )
 
 
 def _changed(dossiers: Sequence[tuple[str, bytes]], names: Names, change: Callable[..., bytes]) -> list[bytes]:

@@ -22,7 +22,7 @@ from solidarite_server.ports import Batch, BatchOutcome, Clock, Volume
 from solidarite_server.record_columns import CONTENT_DTYPE, RECORD_DTYPE, contents_of
 from solidarite_server.services.keyring import Keyring
 from solidarite_server.storage.migrate import migrate
-from solidarite_server.storage.persons import ALL_PERSONS, PERSON_BYTES
+from solidarite_server.storage.persons import ALL_PERSONS, HEAD_NAMES, PERSON_BYTES
 from solidarite_server.storage.sql import Commit, Row, Session, SqlStore, only
 from solidarite_server.storage.turns import Turns
 from solidarite_server.storage.versions import classified, outcomes
@@ -256,7 +256,7 @@ class PostgresStore(SqlStore):
             session = self._writer
             with _mapped(), session.connection.transaction():
                 # Held until the end of the transaction: one writer at a time, on every server.
-                query = "SELECT commit_sequence, known_at_us, pseudonyms, renewal FROM head FOR UPDATE"
+                query = f"SELECT commit_sequence, known_at_us, {HEAD_NAMES} FROM head FOR UPDATE"  # noqa: S608
                 sequence, known_at, *names = only(session.rows(query))
                 # Strictly later than the commit before, even when this server's clock is behind another's.
                 now = max(self._clock.now_us(), known_at + 1)

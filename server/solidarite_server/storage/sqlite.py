@@ -29,6 +29,7 @@ from solidarite_server.services.keyring import KeyFileError, Keyring
 from solidarite_server.storage import rewriting
 from solidarite_server.storage.merging import Merging, purge
 from solidarite_server.storage.migrate import migrate
+from solidarite_server.storage.persons import HEAD_NAMES
 from solidarite_server.storage.runs import CONTENT_BYTES, FAN_IN, RUN_ROW, RunRows, Runs
 from solidarite_server.storage.sql import Commit, Row, Session, SqlStore, only
 from solidarite_server.storage.turns import Turns
@@ -355,7 +356,7 @@ class SqliteStore(SqlStore):
     @contextmanager
     def _transaction(self) -> Iterator[Commit]:
         with self._write_lock, self._begun(self._writer) as session:
-            query = "SELECT commit_sequence, known_at_us, pseudonyms, renewal FROM head"
+            query = f"SELECT commit_sequence, known_at_us, {HEAD_NAMES} FROM head"  # noqa: S608
             sequence, known_at, *names = only(session.rows(query))
             # Strictly later than the commit before, even when the clock steps back.
             now = max(self._clock.now_us(), known_at + 1)
