@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -112,7 +113,8 @@ DOSSIER, SOURCE, ENVOI = "7654321", "paie-des-tests", "juillet"
 
 
 def with_a_declaration(store: Store) -> None:
-    """A dossier, a declaration of two events, an upload of 300 batches whose 302nd came before the 301st."""
+    """A dossier of two versions, a declaration of two events, an upload of 300 batches and the 302nd."""
+    store.put_foyers([(DOSSIER, b"what it was made of")])
     store.put_foyers([(DOSSIER, b"what the household is made of")])
     for number in range(2):
         event = NewEvent(DOSSIER, JULY, number, "AMENDED", b"change %d" % number, f"request-{number}", b"hash")
@@ -128,19 +130,21 @@ READS: dict[str, Callable[[Store], object]] = {
     # The missing batch: with the one that came before it, the position passes both.
     "upload_ahead": lambda store: store.append([Batch(SOURCE, ENVOI, 301, columns_of([]))]),
 }
-WITHOUT_ROW: dict[str, object] = {"foyer": None, "declaration_event": [b"change 0"], "upload": 0}
-"""What is read when the last row of a table is not found at all."""
+WITHOUT_ROWS: dict[str, object] = {"foyer": None, "declaration_event": [], "upload": 0}
+"""What is read when a damaged key hides all that there is: in a file, it may be out of order. Never the row before."""
 
 
 def judge(store: Store, table: Summed, column: str, expected: object) -> None:
     """A row of which one byte was changed is seen by the check; a read says so, or at most does not find the row."""
-    assert f"La table {table.name} a 1 ligne(s) abîmée(s)." in store.check()
+    told = "|".join(store.check())
+    # With the row before it, when that one is followed by nothing.
+    assert re.search(rf"La table {table.name} a [12] ligne\(s\) abîmée\(s\)\.", told), told
     if column not in table.columns[: table.key]:
         with pytest.raises(StoreUnavailable, match="abîmé"):
             READS[table.name](store)
     elif table is not AHEAD:
         with suppress(StoreUnavailable):
-            assert READS[table.name](store) == WITHOUT_ROW[table.name] != expected
+            assert READS[table.name](store) == WITHOUT_ROWS[table.name] != expected
 
 
 def image(columns: tuple[Any, ...]) -> list[bytes]:
@@ -200,7 +204,8 @@ def test_a_byte_changed_in_any_column_of_a_row_is_seen_in_postgresql(table: Summ
                 "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = %s", (table.name,)
             ).fetchall()
         )
-        last = f"ctid = (SELECT max(ctid) FROM {table.name})"
+        key = ", ".join(table.columns[: table.key])
+        last = f"({key}) = (SELECT {key} FROM {table.name} ORDER BY ({key}) DESC LIMIT 1)"
         for column in (*table.columns, "checksum"):
             change = CHANGES.get(types[column], CHANGES["number"]).format(column)
             raw.execute(f"CREATE TEMP TABLE before AS SELECT * FROM {table.name}")  # type: ignore[call-overload]

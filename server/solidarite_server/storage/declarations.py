@@ -66,6 +66,10 @@ def append(commit: Commit, events: Sequence[NewEvent]) -> list[_Outcome]:
             rows.append(with_sum((*key, kept.sequence, *told, commit.now_us)))
             found.append(kept)
     insert(commit.session, EVENT.into(), rows)
+    before = [(numero, mois, sequence - 1) for numero, mois, sequence, *_ in rows if sequence > 1]
+    for start in range(0, len(before), _AT_ONCE):
+        some = before[start : start + _AT_ONCE]
+        commit.session.run(EVENT.follow(len(some)), [part for key in some for part in key])
     return found
 
 
@@ -108,7 +112,7 @@ def _beside(event: NewEvent) -> list[_Key]:
 def _kinds(session: Session, keys: Iterable[_Key]) -> defaultdict[_Key, set[str]]:
     """The kinds of the events of these declarations, each row whole."""
     found: defaultdict[_Key, set[str]] = defaultdict(set)
-    for numero, mois, _, kind, *_ in intact(EVENT, _rows_of(session, [*EVENT.columns, "checksum"], list(keys))):
+    for numero, mois, _, kind, *_ in intact(EVENT, _rows_of(session, [*EVENT.columns, EVENT.checked], list(keys))):
         found[numero, mois].add(kind)
     return found
 

@@ -217,6 +217,8 @@ class SqlStore(PersonalDataSql, ABC):
             changed.append(not held or held[0][2] != payload)
             if changed[-1]:
                 commit.session.run(upsert, with_sum((numero, commit.now_us, payload)))
+                if held and held[0][1] != commit.now_us:
+                    commit.session.run(FOYER.follow(1), held[0][:2])
         return KeptFoyers(tuple(changed), commit.sequence)
 
     def foyer(self, numero_allocataire: str, *, known_at_us: int | None = None) -> StoredFoyer | None:
@@ -233,7 +235,7 @@ class SqlStore(PersonalDataSql, ABC):
         """The newest versions of the dossiers of a range of numbers."""
         query = (
             f"SELECT {', '.join(NAMES)}, numero_allocataire, known_at_us, payload, checksum FROM"  # noqa: S608
-            " (SELECT numero_allocataire, known_at_us, payload, checksum, row_number() OVER"
+            f" (SELECT numero_allocataire, known_at_us, payload, {FOYER.checked} AS checksum, row_number() OVER"
             " (PARTITION BY numero_allocataire ORDER BY known_at_us DESC) AS place FROM foyer"
             " WHERE numero_allocataire > ? AND numero_allocataire <= ?) AS versions"
             " WHERE place = 1 ORDER BY numero_allocataire"

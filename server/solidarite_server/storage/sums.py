@@ -1,7 +1,8 @@
 """Checksums of rows: dossiers, events of declarations and positions of uploads, as blocks of records have theirs.
 
 A row whose bytes were changed on the disk is said, never read. The sum covers the key as well: a row found under
-another key does not pass.
+another key does not pass. Nor does the row before it, once its key hides it: of dossiers and events each row tells
+whether another follows, so that an older one is never taken for the newest.
 """
 
 from __future__ import annotations
@@ -28,6 +29,29 @@ class Summed(NamedTuple):
     """Those that the checksum covers, the key first, in the order in which they are summed."""
     key: int
     """How many of them make the key."""
+    chained: bool = False
+    """Whether rows that share all of the key but its end follow each other, and tell whether another follows."""
+
+    @property
+    def checked(self) -> str:
+        """The checksum as it is read: none where the row that follows is missing."""
+        if not self.chained:
+            return "checksum"
+        *same, last = self.columns[: self.key]
+        chain = " AND ".join(f"later.{column} = {self.name}.{column}" for column in same)
+        # The checksum is asked for so that the row itself is looked at: an index may still hold its key as it was.
+        later = (
+            f"SELECT 1 FROM {self.name} AS later WHERE {chain}"  # noqa: S608
+            f" AND later.{last} > {self.name}.{last} AND later.checksum >= 0"
+        )
+        return f"CASE WHEN followed = EXISTS ({later}) THEN checksum END"
+
+    def follow(self, rows: int) -> str:
+        """The UPDATE of so many rows, known by their keys, that another follows from now on."""
+        key = self.columns[: self.key]
+        one = f"({', '.join('?' * self.key)})"
+        values = ", ".join([one] * rows)
+        return f"UPDATE {self.name} SET followed = TRUE WHERE ({', '.join(key)}) IN (VALUES {values})"  # noqa: S608
 
     def into(self) -> str:
         """What rows of `with_sum` are inserted into."""
@@ -39,15 +63,16 @@ class Summed(NamedTuple):
 
     def select(self, *before: str) -> str:
         """The SELECT, without a condition, of rows for `intact`; other columns may come before."""
-        return f"SELECT {', '.join((*before, *self.columns))}, checksum FROM {self.name}"  # noqa: S608
+        return f"SELECT {', '.join((*before, *self.columns))}, {self.checked} FROM {self.name}"  # noqa: S608
 
 
-FOYER = Summed("foyer", "Un dossier", ("numero_allocataire", "known_at_us", "payload"), 2)
+FOYER = Summed("foyer", "Un dossier", ("numero_allocataire", "known_at_us", "payload"), 2, True)
 EVENT = Summed(
     "declaration_event",
     "Un événement de déclaration",
     ("numero_allocataire", "mois", "sequence", "kind", "payload", "request_id", "body_hash", "known_at_us"),
     3,
+    True,
 )
 UPLOAD = Summed("upload", "La position d'un envoi", ("source_id", "upload_id", "position"), 2)
 AHEAD = Summed("upload_ahead", "La position d'un envoi", ("source_id", "upload_id", "batch_sequence"), 3)
@@ -100,7 +125,8 @@ def write_sums(session: Session, table: Summed, rows: Iterable[Row]) -> None:
 def sum_all(session: Session) -> None:
     """Give every row that is there already its checksum, in the transaction of the migration."""
     for table in _ALL:
-        for rows in _walked(session, table):
+        # As they were then: whether another follows came later.
+        for rows in _walked(session, table._replace(chained=False)):
             write_sums(session, table, [row[:-1] for row in rows])
 
 

@@ -1,0 +1,8 @@
+-- Whether another version of the dossier, or another event of the declaration, follows: one that is missing is noticed.
+ALTER TABLE foyer ADD COLUMN followed BOOLEAN NOT NULL DEFAULT FALSE;
+ALTER TABLE declaration_event ADD COLUMN followed BOOLEAN NOT NULL DEFAULT FALSE;
+UPDATE foyer SET followed = TRUE WHERE EXISTS (SELECT 1 FROM foyer AS later
+    WHERE later.numero_allocataire = foyer.numero_allocataire AND later.known_at_us > foyer.known_at_us);
+UPDATE declaration_event SET followed = TRUE WHERE EXISTS (SELECT 1 FROM declaration_event AS later
+    WHERE later.numero_allocataire = declaration_event.numero_allocataire AND later.mois = declaration_event.mois
+    AND later.sequence > declaration_event.sequence);
