@@ -1,11 +1,13 @@
 """Files of cases: the quick reader, the careful one and the table give the same rights, and refuse the same cases."""
 
 import csv
+import gc
 import json
 import subprocess
 import sys
 from collections.abc import Callable
 from copy import deepcopy
+from datetime import date
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -199,6 +201,9 @@ def first(rows: list[Any], name: str) -> Any:
         (lambda rows: first(rows, "personnes").update(role="enfant"), "personnes"),
         (lambda rows: first(rows, "personnes").update(role="roi"), "personnes.role"),
         (lambda rows: first(rows, "personnes").update(naissance=None), "personnes.naissance"),
+        (lambda rows: first(rows, "personnes").update(naissance=date(1, 1, 1)), "personnes.naissance"),
+        (lambda rows: first(rows, "personnes").update(naissance=date(1899, 12, 31)), "personnes.naissance"),
+        (lambda rows: first(rows, "personnes").update(arret_travail=date(2099, 1, 1)), "personnes.arret_travail"),
         (lambda rows: first(rows, "personnes").update(titre_sejour_annees=-1), "personnes.titre_sejour_annees"),
         (lambda rows: first(rows, "personnes").update(heures_trois_ans=-1), "personnes.heures_trois_ans"),
         (lambda rows: first(rows, "personnes").update(grossesse=[202500]), "personnes.grossesse"),
@@ -321,6 +326,12 @@ def test_lines_cut_anywhere_are_read_once_each(tmp_path: Path):
         pieces = [Piece(source, start, start + step) for start in range(0, size, step)]
         assert b"".join(map(read_piece, pieces)) == source.read_bytes()
         assert b"".join(whole_lines(source, step)) == source.read_bytes()
+
+
+def test_the_collector_held_while_loading_is_at_work_again_afterwards(tmp_path: Path):
+    (tmp_path / "in.jsonl").write_bytes(as_lines(cases()[:3]))
+    assert run(tmp_path / "in.jsonl", tmp_path / "out.jsonl") == 0
+    assert gc.isenabled()
 
 
 def test_computing_starts_without_the_other_verbs():
