@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +22,7 @@ from solidarite_server.domain.errors import SolidariteError
 from solidarite_server.domain.month import Month
 from solidarite_server.engine import warm_up
 from solidarite_server.legislation import LegislationOptions
+from solidarite_server.listening import is_served
 from solidarite_server.logs import configure_logs
 from solidarite_server.metrics import FOLDER_VARIABLE, Metrics, serve_metrics
 from solidarite_server.ports import Clock, Store
@@ -29,7 +31,7 @@ from solidarite_server.rpc.health import IngestHealth
 from solidarite_server.rpc.identity import Door, IdentityInterceptor
 from solidarite_server.rpc.interceptors import CallRules
 from solidarite_server.rpc.observation import Observer, Tracer
-from solidarite_server.rpc.server import add_health, add_ports, add_reflection, new_servers, refuse_unsafe, set_serving
+from solidarite_server.rpc.server import add_health, add_ports, add_reflection, announce, new_servers, refuse_unsafe
 from solidarite_server.rpc.servicers import Services, add_servicers
 from solidarite_server.services.audit import AuditTrail
 from solidarite_server.services.campaign import Progress, run_campaign
@@ -46,7 +48,7 @@ from solidarite_server.storage import is_postgres, key_file_of, open_store, sqli
 _MEASURE_SECONDS = 5.0
 _COMPILING = (
     "Premier démarrage de cette version : les règles de calcul sont compilées, une demi-minute environ, une seule "
-    "fois. Le serveur ouvre ensuite."
+    "fois. D'ici là le serveur répond qu'il démarre (santé NOT_SERVING)."
 )
 
 
@@ -102,8 +104,11 @@ async def start_server(settings: Settings, clock: Clock | None = None) -> Runnin
         store = open_store(settings.store, clock=clock, keys=keys)
     except (ValueError, OSError) as error:
         raise SettingsError(str(error)) from error
-    with _said_when_long(_COMPILING, 2.0):
-        warm_up()
+    # Where others already serve the port, it is shared once this process can serve too: it would refuse a part of calls
+    # that they answer.
+    listens_at_once = not (settings.share_port and is_served(settings.listen))
+    if not listens_at_once:
+        await _compiled()
     trail = AuditTrail(store)
     options = settings.legislation_options
     metrics = Metrics(settings.metrics_sources) if _metrics_wanted(settings) else None
@@ -156,16 +161,44 @@ async def start_server(settings: Settings, clock: Clock | None = None) -> Runnin
         ingest.close()
         store.close()
         raise SettingsError(str(error)) from error
+    await announce(health_servicer, names, serving=False)
+    admission.starting = True
     for server in servers:
         await server.start()
-    await set_serving(health_servicer, names)
     tasks = [asyncio.create_task(watch.tend(ingest))]
     if metrics is not None:
         tasks.append(asyncio.create_task(_measure(store, metrics)))
-    return RunningServer(
+    running = RunningServer(
         addresses[0], addresses[1:], metrics_address, servers, watch, names, ingest, trail, store,
         admission, closing, tasks, metrics_server,
     )  # fmt: skip
+    if listens_at_once:
+        try:
+            await _compiled()
+        except BaseException:
+            await running.stop(0)
+            raise
+    admission.starting = False
+    await announce(health_servicer, names, serving=True)
+    return running
+
+
+async def _compiled() -> None:
+    """Compile the rules, or load them, beside the loop: the health is answered meanwhile."""
+    compiled: Future[None] = Future()
+
+    def compile_rules() -> None:
+        try:
+            warm_up()
+        except Exception as error:
+            compiled.set_exception(error)
+        else:
+            compiled.set_result(None)
+
+    with _said_when_long(_COMPILING, 2.0):
+        # Not in a pool: the process would wait for its threads when it is interrupted.
+        threading.Thread(target=compile_rules, name="compile", daemon=True).start()
+        await asyncio.wrap_future(compiled)
 
 
 @contextmanager

@@ -33,6 +33,18 @@ def refuse_unusable(address: str, setting: str, *, shared: bool = False) -> None
         raise AddressError(_why(host, port, refusals[0], setting))
 
 
+def is_served(address: str) -> bool:
+    """Whether somebody answers connections at `host:port`."""
+    host, _, port = address.rpartition(":")
+    if address.startswith("unix:") or port == "0":
+        return False
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), 1):
+            return True
+    except OSError:
+        return False
+
+
 def _bound(family: int, where: tuple[object, ...], *, shared: bool) -> int | None:
     """The system's refusal of an address, or None when it can be had."""
     try:

@@ -51,7 +51,7 @@ class Reason(Enum):
     NOT_IMPLEMENTED = "NOT_IMPLEMENTED"
     INTERNAL = "INTERNAL"
     SERVER_UNREACHABLE = "SERVER_UNREACHABLE"
-    """Said by the gateway, when no server answers behind it."""
+    """Said by the gateway, when no server answers behind it, and by a server that starts."""
     STREAM_ENDED = "STREAM_ENDED"
     TIME_LIMIT = "TIME_LIMIT"
 
@@ -155,6 +155,17 @@ class Overloaded(Retryable):
     """More work is waiting than the server accepts."""
 
     reason = Reason.OVERLOADED
+
+
+class Starting(Retryable):
+    """The server is there, its rules are not compiled yet: nothing of the request was read."""
+
+    reason = Reason.SERVER_UNREACHABLE
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Le service démarre et prépare ses règles de calcul : réessayez dans un instant.", retry_after_seconds=2.0
+        )
 
 
 class StoreUnavailable(Retryable):

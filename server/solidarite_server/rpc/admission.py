@@ -15,7 +15,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
 
-from solidarite_server.domain.errors import Overloaded, StreamEnded
+from solidarite_server.domain.errors import Overloaded, Starting, StreamEnded
 
 _FEW_TURNS = 2
 """Turns of the loop in which grpcio takes one call and asks for the next: fewer would leave it for after the work."""
@@ -78,13 +78,18 @@ class Admission:
         self._pump: asyncio.Task[None] | None = None
         self._going = asyncio.Event()
         self._going.set()
+        self.starting = False
+        """Whether the process listens and cannot serve yet: every call is told to come back."""
 
     def begin(self, caller: str, *, streaming: bool) -> None:
-        """Count a call or a stream that opens; Overloaded when a bound is reached. `end` follows each one counted.
+        """Count a call or a stream that opens; Overloaded when a bound is reached, Starting when it is too early.
+        `end` follows each one counted.
 
         Said before the request is read, a refusal costs little.
         """
         self._arrivals += 1
+        if self.starting:
+            raise Starting
         if self._open >= self._open_calls:
             raise _overloaded("Trop d'appels sont ouverts : réessayez dans un instant.")
         if not streaming:

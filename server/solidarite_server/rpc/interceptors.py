@@ -11,7 +11,7 @@ import grpc
 import structlog
 from google.protobuf.message import DecodeError
 
-from solidarite_server.domain.errors import InvalidRequest, Overloaded, Reason, SolidariteError, StreamEnded, TimeLimit
+from solidarite_server.domain.errors import InvalidRequest, Reason, Retryable, SolidariteError, StreamEnded, TimeLimit
 from solidarite_server.rpc.admission import Admission, Closing
 from solidarite_server.rpc.errors import internal_status, new_reference, status_of
 from solidarite_server.rpc.observation import Call, Observer
@@ -190,8 +190,8 @@ class _Told:
             return
         try:
             self._rules.admission.begin(self._call.caller, streaming=self._streaming)
-        except Overloaded as error:
-            await self.__aexit__(Overloaded, error, None)
+        except Retryable as error:
+            await self.__aexit__(type(error), error, None)
         self._entered = True
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:

@@ -90,10 +90,11 @@ def add_health(servers: Sequence[grpc.aio.Server]) -> health.aio.HealthServicer:
     return servicer
 
 
-async def set_serving(servicer: health.aio.HealthServicer, services: Sequence[str]) -> None:
-    """Announce all services as serving."""
+async def announce(servicer: health.aio.HealthServicer, services: Sequence[str], *, serving: bool) -> None:
+    """Announce all services as serving, or not."""
+    answer = health_pb2.HealthCheckResponse
     for name in ("", *services):
-        await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+        await servicer.set(name, answer.SERVING if serving else answer.NOT_SERVING)
 
 
 def add_reflection(servers: Sequence[grpc.aio.Server], services: Sequence[str]) -> None:
@@ -103,7 +104,10 @@ def add_reflection(servers: Sequence[grpc.aio.Server], services: Sequence[str]) 
 
 
 def refuse_unsafe(settings: Settings) -> None:
-    """Raise AddressError for addresses that are taken, or that the settings leave open: before anything is opened."""
+    """Raise AddressError for addresses that are taken, or that the settings leave open: before anything is opened.
+
+    TlsError for a certificate and a key that do not fit together.
+    """
     certificate, key, client_ca = settings.tls_certificate_file, settings.tls_key_file, settings.tls_client_ca_file
     if (certificate is None) != (key is None) or (client_ca is not None and certificate is None):
         raise AddressError("TLS demande un certificat et sa clé : tls_certificate_file et tls_key_file.")
@@ -121,6 +125,8 @@ def refuse_unsafe(settings: Settings) -> None:
             "Sans chiffrement, le serveur n'écoute que la machine elle-même (127.0.0.1). Donnez un certificat "
             "(tls_certificate_file, tls_key_file) ou, derrière un relais qui chiffre, ajoutez --allow-plaintext."
         )
+    if certificate is not None and key is not None:
+        TlsFiles(certificate, key, client_ca)
     refuse_unusable(settings.listen, "--listen, ou listen dans les réglages", shared=settings.share_port)
     refuse_unusable(settings.listen_portals, "listen_portals", shared=settings.share_port)
     refuse_unusable(settings.metrics_listen, "metrics_listen")

@@ -172,3 +172,4 @@ def test_settings_of_tls_that_cannot_serve_are_refused_at_start(case: str, tmp_p
     chosen = Settings(**{"listen": "127.0.0.1:0", "store": f"sqlite:///{tmp_path / 'tls.db'}", **settings})  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match=expected):
         asyncio.run(start_server(chosen))
+    assert not (tmp_path / "tls.db").exists()
