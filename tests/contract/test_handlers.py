@@ -105,7 +105,7 @@ def test_each_error_of_our_own_has_its_status_its_reason_and_its_french_message(
 
         async def single(request: Any, context: Any) -> Any:
             kind = kinds[dict(context.invocation_metadata())["x-raise"]]
-            raise kind() if kind is errors.StreamEnded else kind("Une phrase.")
+            raise kind() if kind in (errors.StreamEnded, errors.Starting) else kind("Une phrase.")
 
         server = grpc.aio.server(interceptors=[CallInterceptor()])
         handler = grpc.unary_unary_rpc_method_handler(single, empty_pb2.Empty.FromString)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import sys
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -141,22 +140,20 @@ def add_ports(servers: Sequence[grpc.aio.Server], settings: Settings) -> list[st
     certificate, key, client_ca = settings.tls_certificate_file, settings.tls_key_file, settings.tls_client_ca_file
     if certificate is None or key is None:
         return [_listen(servers, settings.listen, None)]
-    # Each listener keeps what it serves, and looks for newer files by itself.
-    sources = partial(TlsFiles, certificate, key, client_ca)
-    addresses = [_listen(servers, settings.listen, sources)]
+    addresses = [_listen(servers, settings.listen, TlsFiles(certificate, key, client_ca))]
     if settings.listen_portals:
-        addresses.append(_listen(servers, settings.listen_portals, partial(TlsFiles, certificate, key)))
+        addresses.append(_listen(servers, settings.listen_portals, TlsFiles(certificate, key)))
     return addresses
 
 
-def _listen(servers: Sequence[grpc.aio.Server], address: str, files: Callable[[], TlsFiles] | None) -> str:
+def _listen(servers: Sequence[grpc.aio.Server], address: str, files: TlsFiles | None) -> str:
     bound = address
     for server in servers:
         try:
             if files is None:
                 port = server.add_insecure_port(bound)
             else:
-                port = server.add_secure_port(bound, files().credentials())
+                port = server.add_secure_port(bound, files.credentials())
         except RuntimeError:
             port = 0
         if not port:

@@ -25,29 +25,39 @@ class TlsFiles:
         self._configuration = self._read()
 
     def credentials(self) -> grpc.ServerCredentials:
-        """Server credentials; each new connection gets the files as they are then.
+        """Server credentials, of one listener; each new connection gets the files as they are then.
 
         With client authorities, a peer without a certificate of theirs is refused in the handshake.
         """
-        # The stubs forget that the fetcher may answer None: no change.
-        fetch: Any = self._changed
+        served = self._configuration
+
+        def newer() -> grpc.ServerCertificateConfiguration | None:
+            """Called by grpc, in a thread of its own, before each handshake. None: keep what is served."""
+            nonlocal served
+            latest = self._latest()
+            if latest is served:
+                return None
+            served = latest
+            return latest
+
+        # The stubs forget that the fetcher may answer None.
+        fetch: Any = newer
         return grpc.dynamic_ssl_server_credentials(self._configuration, fetch, self._client_ca is not None)
 
     def _now(self) -> tuple[tuple[int, int, int] | None, ...]:
         return tuple(_stamp(path) for path in (self._certificate, self._key, self._client_ca))
 
-    def _changed(self) -> grpc.ServerCertificateConfiguration | None:
-        """Called by grpc, in a thread of its own, before each handshake. None: keep what is served."""
+    def _latest(self) -> grpc.ServerCertificateConfiguration:
         stamp = self._now()
         if stamp == self._stamp:
-            return None
+            return self._configuration
         try:
             configuration = self._read()
         except TlsError as error:
             # A half-written pair: the one served stays, and the next connection looks again.
             _log.error("tls_reload_refused", detail=str(error))
-            return None
-        self._stamp = stamp
+            return self._configuration
+        self._stamp, self._configuration = stamp, configuration
         _log.info("tls_reloaded")
         return configuration
 
