@@ -128,8 +128,8 @@ def rotate(store: StoreUrl = "sqlite:///solidarite.db", key_file: KeyFile = None
         nonlocal shown
         if progress is not None and time.monotonic() - shown > _SHOWN_SECONDS:
             shown = time.monotonic()
-            left = "les dossiers suivent." if progress.records >= 1 else "…"
-            typer.echo(f"Enregistrements renommés : {int(progress.records * 100)} % ; {left}")
+            done = f"{int(progress.records * 100)} % des enregistrements renommés."
+            typer.echo(done if progress.records < 1 else "Enregistrements renommés ; les dossiers suivent.")
 
     with opened_store(store, key_file) as opened:
         begun = renewal.begin(opened.store, opened.key_file, operator())

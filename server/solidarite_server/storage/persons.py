@@ -155,10 +155,14 @@ class Persons:
     def _trust(self, version: int, fingerprint: bytes) -> None:
         """Check that the version met is that of the store: another key under its number would name nobody it knows."""
         keys = self._known(version)
-        if fingerprint and fingerprint != keys.fingerprint(version) and keys.path is not None:
-            self._keys = keys = load(keys.path)  # the file may have been put right
         if fingerprint and fingerprint != keys.fingerprint(version):
-            raise _missing(version)
+            try:
+                read = keys if keys.path is None else load(keys.path)  # the file may have been put right
+            except (KeyFileError, OSError) as error:
+                raise _missing(version) from error
+            if fingerprint != read.fingerprint(version):
+                raise _missing(version)
+            self._keys = read
         self._trusted = fingerprint
 
     def inside(self, persons: bytes, version: int, *, writing: bool = False) -> bytes:
