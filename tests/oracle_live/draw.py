@@ -135,8 +135,10 @@ class _Draw:
             person["ouvre_droit_asf"] = True
         if self.chance(0.03):
             person["autonomie_financiere"] = True
-        if self.chance(0.08):
-            person["ressources"] = {self.random.choice(("salaire", "pension_alimentaire_percue")): self.series()}
+        if self.chance(0.15):
+            # Often what a child may well have, at times anything.
+            likely = {self.random.choice(("salaire", "pension_alimentaire_percue")): self.series()}
+            person["ressources"] = likely if self.chance(0.7) else self.resources()
         return person
 
     def person(self, name: str, role: str, months: int) -> dict[str, Any]:

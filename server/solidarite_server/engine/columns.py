@@ -149,7 +149,7 @@ class Case:
 
 
 _PILOTES = ("06", "10", "34", "64", "85")
-_PILOTES_DEBUT, _CAF_DEBUT = Month(2024, 10), Month(2025, 3)
+PILOTES_DEBUT, _CAF_DEBUT = Month(2024, 10), Month(2025, 3)
 _MSA_PPA_DEBUT, _MSA_RSA_DEBUT = Month(2025, 7), Month(2025, 9)
 
 
@@ -164,7 +164,7 @@ def decalages(foyer: Foyer, declaration: Month, options: LegislationOptions) -> 
         return forced, forced
     if foyer.regime is Regime.MSA:
         return (2 if declaration >= _MSA_RSA_DEBUT else 1, 2 if declaration >= _MSA_PPA_DEBUT else 1)
-    pilote = foyer.departement in _PILOTES and declaration >= _PILOTES_DEBUT
+    pilote = foyer.departement in _PILOTES and declaration >= PILOTES_DEBUT
     shift = 2 if pilote or declaration >= _CAF_DEBUT else 1
     return shift, shift
 

@@ -98,9 +98,10 @@ NEUTRALISABLE_OPENFISCA = _table(
     }
 )
 """Natures that the shortcut of OpenFisca ignores whole."""
-REMPLACE = _table(
-    {1: (N.CHOMAGE, N.RETRAITE, N.INVALIDITE, *_KINDS[MALADIE], N.IJSS_MATERNITE, N.IJSS_PATERNITE, N.IJSS_ADOPTION)}
-)
+_INDEMNITES = (*_KINDS[MALADIE], N.IJSS_MATERNITE, N.IJSS_PATERNITE, N.IJSS_ADOPTION)
+INDEMNITE_JOURNALIERE = _table({1: _INDEMNITES})
+"""Daily allowances: two resources for the shortcut of OpenFisca, those that are work income and the others."""
+REMPLACE = _table({1: (N.CHOMAGE, N.RETRAITE, *_INDEMNITES)})
 """Natures that replace an interrupted income, for the shortcut of OpenFisca."""
 MINIMA_SOCIAUX = _table(
     {1: (N.AAH, N.COMPLEMENT_AAH, N.ALLOCATION_SOLIDARITE_SPECIFIQUE, N.ALLOCATION_SUPPLEMENTAIRE_INVALIDITE)}

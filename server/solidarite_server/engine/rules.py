@@ -39,6 +39,7 @@ from solidarite_server.engine.columns import (
     P_REGULIER,
     P_STAGIAIRE,
     PAJE,
+    PILOTES_DEBUT,
     PREPARE,
     PROFIT,
     PROFIT_POSITIF,
@@ -51,6 +52,7 @@ from solidarite_server.engine.natures import (
     AUCUN,
     AUTRE,
     DONS,
+    INDEMNITE_JOURNALIERE,
     MALADIE,
     MINIMA_SOCIAUX,
     NEUTRALISABLE,
@@ -106,6 +108,7 @@ SANS_ENFANT = 9999
 ALLOCATAIRE, CONJOINT, ENFANT = 1, 2, 3
 ASF_DEUX_PARENTS = 2
 NATURE_MAX = 69
+PREMIER_PILOTE = PILOTES_DEBUT.index
 SLACK = 1e-6
 """Cents: float64 carries intermediate values far closer than this; property-tested against exact fractions."""
 
@@ -215,24 +218,11 @@ def interrompue(person, nature):
 
 
 @rule
-def interruption_constatee(lines, first, last, person, nature):
-    """Shortcut of OpenFisca: paid in the month before the right, not in the month of right."""
-    avant = apres = 0.0
-    for i in range(first, last):
-        if lines[i]["person"] == person and lines[i]["category"] == nature:
-            if lines[i]["mois"] == 7:
-                avant += lines[i]["cents"]
-            elif lines[i]["mois"] == 8:
-                apres += lines[i]["cents"]
-    return avant > 0 and apres == 0
-
-
-@rule
-def remplacement_recu(lines, first, last, person):
-    """Shortcut of OpenFisca: a replacement income is paid in the month of right."""
+def remplacement_recu(lines, first, last, person, examen):
+    """Shortcut of OpenFisca: a replacement income is paid in the month of the examination."""
     for i in range(first, last):
         line = lines[i]
-        if line["person"] == person and line["mois"] == 8 and line["cents"] > 0 and line["category"] <= NATURE_MAX:
+        if line["person"] == person and line["mois"] == examen and line["cents"] > 0 and line["category"] <= NATURE_MAX:
             if REMPLACE[line["category"]]:
                 return True
     return False
@@ -258,42 +248,84 @@ def maladie_professionnelle(lines, first, last, persons, line, declaration, k, p
 
 
 @rule
-def neutralisation(persons, lines, first, last, line, declaration, p, o):
-    """CASF R262-13: whether an interrupted resource of a month is counted, counted beyond B, or ignored whole."""
-    person, nature, k = line["person"], line["category"], line["mois"]
-    if not o.neutralisation_automatique:
-        if int(persons[person]["interrompues"]) == 0 or not interrompue(persons[person], nature):
-            return COMPTEE
-        entiere = NEUTRALISABLE[nature] != 0
-        if TRAITEMENT[nature] == MALADIE:
-            entiere = maladie_professionnelle(lines, first, last, persons, line, declaration, k, p, o)
-        return IGNOREE if entiere else AU_DELA
-    # Shortcut of OpenFisca, which looks at the amounts of M-1 and M.
-    if MINIMA_SOCIAUX[nature] or not interruption_constatee(lines, first, last, person, nature):
-        return COMPTEE
-    entiere = NEUTRALISABLE_OPENFISCA[nature] != 0
-    if TRAITEMENT[nature] == MALADIE:
-        entiere = maladie_professionnelle(lines, first, last, persons, line, declaration, 7, p, o)
-        if entiere != maladie_professionnelle(lines, first, last, persons, line, declaration, k, p, o):
-            return COMPTEE
-    if not entiere:
-        return AU_DELA
-    return COMPTEE if remplacement_recu(lines, first, last, person) else IGNOREE
+def indemnite_professionnelle(lines, first, last, persons, line, declaration, p, o):
+    """CSS R844-1 2°: whether a daily allowance is work income in the month it is paid for."""
+    return TRAITEMENT[line["category"]] != MALADIE or maladie_professionnelle(
+        lines, first, last, persons, line, declaration, line["mois"], p, o
+    )
 
 
 @rule
-def au_dela(lines, first, last, line, quarter, base):
-    """Shortcut of OpenFisca for R262-13: what the quarter holds of a nature beyond three times the base, told once."""
+def meme_revenu(lines, first, last, persons, line, other, declaration, p, o):
+    """Shortcut of OpenFisca: a person's daily allowances that are work income are one resource, the others another."""
+    if other["person"] != line["person"]:
+        return False
+    if not INDEMNITE_JOURNALIERE[line["category"]]:
+        return other["category"] == line["category"]
+    return INDEMNITE_JOURNALIERE[other["category"]] != 0 and indemnite_professionnelle(
+        lines, first, last, persons, other, declaration, p, o
+    ) == indemnite_professionnelle(lines, first, last, persons, line, declaration, p, o)
+
+
+@rule
+def interruption_constatee(lines, first, last, persons, line, declaration, examen, p, o):
+    """Shortcut of OpenFisca: paid in the month before the examination, not in its month."""
+    avant = apres = 0.0
+    for i in range(first, last):
+        if examen - 1 <= lines[i]["mois"] <= examen:
+            if meme_revenu(lines, first, last, persons, line, lines[i], declaration, p, o):
+                if lines[i]["mois"] == examen:
+                    apres += lines[i]["cents"]
+                else:
+                    avant += lines[i]["cents"]
+    return avant > 0 and apres == 0
+
+
+@rule
+def neutralisation_devinee(persons, lines, first, last, line, declaration, examen, p, o):
+    """Shortcut of OpenFisca for R262-13, which looks at the amounts of the month examined and the one before."""
+    nature = line["category"]
+    if MINIMA_SOCIAUX[nature] or TRAITEMENT[nature] == PPA_SEULE:
+        return COMPTEE
+    if not interruption_constatee(lines, first, last, persons, line, declaration, examen, p, o):
+        return COMPTEE
+    if not NEUTRALISABLE_OPENFISCA[nature]:
+        if TRAITEMENT[nature] != MALADIE or not indemnite_professionnelle(
+            lines, first, last, persons, line, declaration, p, o
+        ):
+            return AU_DELA
+    return COMPTEE if remplacement_recu(lines, first, last, line["person"], examen) else IGNOREE
+
+
+@rule
+def neutralisation(persons, lines, first, last, line, declaration, p, o):
+    """CASF R262-13: whether an interrupted resource of a month is counted, counted beyond B, or ignored whole."""
+    person, nature, k = line["person"], line["category"], line["mois"]
+    if o.neutralisation_automatique:
+        return neutralisation_devinee(persons, lines, first, last, line, declaration, WINDOW - 1, p, o)
+    if int(persons[person]["interrompues"]) == 0 or not interrompue(persons[person], nature):
+        return COMPTEE
+    entiere = NEUTRALISABLE[nature] != 0
+    if TRAITEMENT[nature] == MALADIE:
+        entiere = maladie_professionnelle(lines, first, last, persons, line, declaration, k, p, o)
+    return IGNOREE if entiere else AU_DELA
+
+
+@rule
+def au_dela(persons, lines, first, last, place, quarter, declaration, base, p, o):
+    """Shortcut of OpenFisca for R262-13: what the quarter holds of a resource beyond three times the base, told once.
+
+    `place` is the line that tells it when it is the first of its resource in the quarter.
+    """
     total = 0.0
     premier = True
     for i in range(first, last):
-        other = lines[i]
-        if other["person"] == line["person"] and other["category"] == line["category"]:
-            if quarter <= other["mois"] < quarter + 3:
-                total += other["cents"]
-            if quarter <= other["mois"] < line["mois"]:
-                premier = False
-    return max(0.0, total - 3.0 * base) if premier and quarter <= line["mois"] < quarter + 3 else 0.0
+        if quarter <= lines[i]["mois"] < quarter + 3:
+            if meme_revenu(lines, first, last, persons, lines[place], lines[i], declaration, p, o):
+                total += lines[i]["cents"]
+                if i < place:
+                    premier = False
+    return max(0.0, total - 3.0 * base) if premier and quarter <= lines[place]["mois"] < quarter + 3 else 0.0
 
 
 @rule
@@ -336,7 +368,7 @@ def ranger_lignes(sums, versees, foyer, persons, lines, group, base, tables, o):
             ranger(sums, line["person"], k, line["category"], float(line["cents"]), sort, group["dons"] != 0, o)
             if sort == AU_DELA and o.neutralisation_automatique:
                 sums[line["person"], group["rsa_first"], RSA_NEUTRALISABLE] += au_dela(
-                    lines, first, last, line, group["rsa_first"], base
+                    persons, lines, first, last, i, group["rsa_first"], group["declaration"], base, tables[3], o
                 )
             if TRAITEMENT[line["category"]] == MALADIE:
                 pro = maladie_professionnelle(lines, first, last, persons, line, group["declaration"], k, tables[3], o)
@@ -519,6 +551,16 @@ def isolement_recent(foyer, k, p, o):
 
 
 @rule
+def enfant_a_naitre(persons, declaration, k, o):
+    """Shortcut of OpenFisca: a child of the dossier who is born within the next five months."""
+    if not o.enfant_compte_a_la_naissance:
+        for q in range(persons.shape[0]):
+            if persons[q]["role"] == ENFANT and -6 < age_mois(persons[q], declaration, k, o) < 0:
+                return True
+    return False
+
+
+@rule
 def majoration(foyer, persons, conjoint, a_charge, benjamin, declaration, k, p, o):
     """CASF L262-9 and R262-2, CSS D843-1: alone with a child or pregnant, for 12 months or until the child is 3.
 
@@ -526,7 +568,7 @@ def majoration(foyer, persons, conjoint, a_charge, benjamin, declaration, k, p, 
     """
     if conjoint >= 0 or (int(foyer["flags"]) & F_MAYOTTE and o.mayotte) or not bit(foyer["isole"], k):
         return False
-    if bit(persons[0]["grossesse"], k):
+    if bit(persons[0]["grossesse"], k) or enfant_a_naitre(persons, declaration, k, o):
         return True
     if a_charge == 0:
         return False
@@ -552,7 +594,7 @@ def cadet(persons, q, benjamin, declaration, k, o):
 
 @rule
 def compter_a_charge(
-    foyer, exclus, persons, sums, conjoint, adultes, declaration, k, first, mayotte, base, moyennes, p, droit, o
+    foyer, exclus, persons, lines, sums, conjoint, adultes, declaration, k, first, mayotte, base, moyennes, p, droit, o
 ):
     """CASF R262-3: dependants of a month; who earns as much as he or she brings is left out.
 
@@ -574,7 +616,9 @@ def compter_a_charge(
                 restent += 1
                 continue
         else:
-            exclus[q] = exclu_au_forfait(foyer, persons, sums, q, conjoint, declaration, k, first, base, droit, o)
+            exclus[q] = exclu_au_forfait(
+                foyer, persons, lines, sums, q, conjoint, declaration, k, first, base, droit, o
+            )
         if not exclus[q]:
             n += 1
         if not exclus[q] or o.enfant_exclu_ouvre_majoration:
@@ -627,21 +671,46 @@ def passe_avant(persons, moyennes, q, r):
 
 
 @rule
-def exclu_au_forfait(foyer, persons, sums, q, conjoint, declaration, k, first, base, p, o):
+def exclu_au_forfait(foyer, persons, lines, sums, q, conjoint, declaration, k, first, base, p, o):
     """Shortcut of OpenFisca for R262-3: 40 % of the base, 71.2 % for the only child who opens the majoration."""
     limite = p[P.OF_ENFANT_PART] * base
     candidats = 0
     for r in range(persons.shape[0]):
         if est_a_charge(persons[r], declaration, k, p, o):
             candidats += 1
-    seul = conjoint < 0 and bit(foyer["isole"], k) and not bit(persons[0]["grossesse"], k)
+    attendu = bit(persons[0]["grossesse"], k) or enfant_a_naitre(persons, declaration, k, o)
+    seul = conjoint < 0 and bit(foyer["isole"], k) and not attendu
     if candidats == 1 and seul and isolement_recent(foyer, k, p, o):
         limite = (p[P.ISOLEMENT_BASE] - 1.0 + p[P.ISOLEMENT_ENFANT]) * base
-    decalage = 8 - first
+    # The pilots begin with the months examined from October 2024 on, not with the rights.
+    quarter = k - (3 if declaration - 8 + k < PREMIER_PILOTE else 8 - first)
+    return ressources_a_l_examen(foyer, persons, lines, sums, q, declaration, quarter, k, base, p, o) >= limite
+
+
+@rule
+def ressources_a_l_examen(foyer, persons, lines, sums, q, declaration, quarter, examen, base, p, o):
+    """Shortcut of OpenFisca for R262-3: a child's mean resources of a quarter, as examined in a month."""
     total = 0.0
-    for m in range(max(0, k - decalage), max(0, k - decalage + 3)):
+    for m in range(max(0, quarter), max(0, quarter + 3)):
         total += sums[q, m, RSA_PAIE] + sums[q, m, RSA_AUTRES]
-    return total / 3.0 >= limite
+    first, last = foyer["line"], foyer["line"] + foyer["lines"]
+    for i in range(first, last if o.neutralisation_automatique else first):
+        line = lines[i]
+        if line["person"] != q or line["category"] > NATURE_MAX or TRAITEMENT[line["category"]] == PPA_SEULE:
+            continue
+        if not quarter <= line["mois"] < quarter + 3:
+            continue
+        # The sums have it as the examination of the month of right does.
+        if neutralisation_devinee(persons, lines, first, last, line, declaration, WINDOW - 1, p, o) == COMPTEE:
+            total -= line["cents"]
+        if MINIMA_SOCIAUX[line["category"]]:
+            continue
+        sort = neutralisation_devinee(persons, lines, first, last, line, declaration, examen, p, o)
+        if sort == COMPTEE:
+            total += line["cents"]
+        elif sort == AU_DELA:
+            total += au_dela(persons, lines, first, last, i, quarter, declaration, base, p, o)
+    return total / 3.0
 
 
 @rule
@@ -695,7 +764,7 @@ def assez_age(person, declaration, p, o):
 
 
 @rule
-def condition_rsa(foyer, persons, conjoint, declaration, majoree, p, o):
+def condition_rsa(foyer, persons, exclus, conjoint, declaration, majoree, p, o):
     """CASF L262-4, L262-7-1: age or child, residence, not a student nor on leave. 0 when open, else a reason."""
     demandeur = persons[0]
     if not residence(demandeur, majoree, p, o):
@@ -714,11 +783,15 @@ def condition_rsa(foyer, persons, conjoint, declaration, majoree, p, o):
         return 3
     for q in range(persons.shape[0]):
         if persons[q]["role"] == ENFANT and est_a_charge(persons[q], declaration, 8, p, o):
-            return 0
+            # Left out of the amount (R262-3), the child is still one to look after (L262-4 1°); not so for OpenFisca.
+            if o.exclusion_exacte_a_charge or not exclus[q]:
+                return 0
         if q != 0 and q != conjoint:
             continue
         if bit(persons[q]["grossesse"], 8) and (o.grossesse_ouvre_droit or conjoint < 0):
             return 0
+        if o.conjoint_ouvre_a_un_etudiant and int(persons[q]["flags"]) & bars and not majoree:
+            continue  # for OpenFisca one of the couple has the age and is no student
         # A partner who is not counted (L262-5) does not open the right by age or work.
         if q == 0 or conjoint_compte_rsa(persons, conjoint, p, o):
             if assez_age(persons[q], declaration, p, o):
@@ -733,6 +806,20 @@ def neutralisees_comptees(sums, persons, exclus, base, start):
     for r in range(persons.shape[0]):
         if not exclus[r]:
             total += sums[r, start, RSA_NEUTRALISABLE] / 3.0
+    return total
+
+
+@rule
+def minima_des_exclus(foyer, persons, lines, exclus, start, trace):
+    """Shortcut of OpenFisca for R262-3: the minima sociaux of whoever is left out count for the RSA all the same."""
+    total = 0.0
+    for i in range(foyer["line"], foyer["line"] + foyer["lines"]):
+        line = lines[i]
+        r = line["person"]
+        if r >= 0 and persons[r]["role"] >= ENFANT and exclus[r] and line["category"] <= NATURE_MAX:
+            if MINIMA_SOCIAUX[line["category"]] and start <= line["mois"] < start + 3:
+                note(trace, S_RESSOURCES_PERSONNE, -1, r, -line["cents"] / 3.0)
+                total += line["cents"] / 3.0
     return total
 
 
@@ -773,7 +860,7 @@ def motif_du_montant(total, seuil):
 
 
 @rule
-def rsa_exact(foyer, persons, versees, sums, group, p, o, exclus, moyennes, trace):
+def rsa_exact(foyer, persons, lines, versees, sums, group, p, o, exclus, moyennes, trace):
     """CASF L262-2, R262-4 and R262-7: RSA of the month of right before rounding, cents.
 
     Mean of three montants intermédiaires: composition, housing and benefits of each month, other resources by their
@@ -785,7 +872,7 @@ def rsa_exact(foyer, persons, versees, sums, group, p, o, exclus, moyennes, trac
     conjoint = conjoint_de(persons)
     if trace is None and int(foyer["isole"]) == 0:
         # Without the majoration the conditions do not depend on the months.
-        code = condition_rsa(foyer, persons, conjoint, declaration, False, p, o)
+        code = condition_rsa(foyer, persons, exclus[2], conjoint, declaration, False, p, o)
         if code != 0:
             return 0.0, code
     adultes = 2 if conjoint >= 0 and conjoint_compte_rsa(persons, conjoint, p, o) else 1
@@ -799,7 +886,22 @@ def rsa_exact(foyer, persons, versees, sums, group, p, o, exclus, moyennes, trac
         k = start + j
         c = k if o.composition_mensuelle else 8
         a_charge, benjamin = compter_a_charge(
-            foyer, exclus[j], persons, sums, conjoint, adultes, declaration, c, start, mayotte, base, moyennes, p, p, o
+            foyer,
+            exclus[j],
+            persons,
+            lines,
+            sums,
+            conjoint,
+            adultes,
+            declaration,
+            c,
+            start,
+            mayotte,
+            base,
+            moyennes,
+            p,
+            p,
+            o,
         )
         majoree = majoration(foyer, persons, conjoint, a_charge, benjamin, declaration, c, p, o)
         forfait = forfait_du_mois(adultes, a_charge, majoree, mayotte, base, k, p, trace)
@@ -817,8 +919,8 @@ def rsa_exact(foyer, persons, versees, sums, group, p, o, exclus, moyennes, trac
                 note(trace, S_PLANCHER, k, -1, (propres - mois) / 3.0)
                 mois = propres
         total += mois / 3.0
-    total -= ressources_rsa(foyer, persons, sums, exclus, moyennes, conjoint, start, base, o, trace)
-    code = condition_rsa(foyer, persons, conjoint, declaration, majoree, p, o)
+    total -= ressources_rsa(foyer, persons, lines, sums, exclus, moyennes, conjoint, start, base, o, trace)
+    code = condition_rsa(foyer, persons, exclus[2], conjoint, declaration, majoree, p, o)
     if code == 0:
         code = motif_du_montant(total, p[P.RSA_SEUIL])
     if code != 0:
@@ -828,7 +930,7 @@ def rsa_exact(foyer, persons, versees, sums, group, p, o, exclus, moyennes, trac
 
 
 @rule
-def ressources_rsa(foyer, persons, sums, exclus, moyennes, conjoint, start, base, o, trace):
+def ressources_rsa(foyer, persons, lines, sums, exclus, moyennes, conjoint, start, base, o, trace):
     """CASF R262-6, R262-7 II: resources of the household by their mean over the three months, cents a month."""
     total = 0.0
     for r in range(persons.shape[0]):
@@ -843,6 +945,8 @@ def ressources_rsa(foyer, persons, sums, exclus, moyennes, conjoint, start, base
         neutres = neutralisees_comptees(sums, persons, exclus[2], base, start)
         note(trace, S_NEUTRALISATION_AUTRES, -1, -1, -neutres)
         total += neutres
+    if not o.exclusion_exacte_a_charge:
+        total += minima_des_exclus(foyer, persons, lines, exclus[2], start, trace)
     if o.clause_transition and int(foyer["flags"]) & F_TRANSITION and start == 4:
         # Décret 2025-185: the mean of M-3 and M-2 when it is lower than that of the three months.
         trois = deux = 0.0
@@ -959,7 +1063,7 @@ def revenus_du_mois(persons, sums, conjoint, exclus, k, mayotte, p, o, trace):
 
 
 @rule
-def ppa_exacte(foyer, persons, versees, sums, group, tables, o, exclus, moyennes, trace):
+def ppa_exacte(foyer, persons, lines, versees, sums, group, tables, o, exclus, moyennes, trace):
     """CSS L842-3 and R843-1: prime d'activité of the month of right before rounding, cents.
 
     Mean of three monthly primes, everything read month by month. Returns (cents, code) as `rsa_exact`.
@@ -991,6 +1095,7 @@ def ppa_exacte(foyer, persons, versees, sums, group, tables, o, exclus, moyennes
             foyer,
             exclus[j],
             persons,
+            lines,
             sums,
             conjoint,
             adultes,
@@ -1033,7 +1138,7 @@ def ppa_exacte(foyer, persons, versees, sums, group, tables, o, exclus, moyennes
         sums,
         group,
         conjoint,
-        majoree_activite(foyer, persons, sums, group, conjoint, majoree, exclus, moyennes, droit, o),
+        majoree_activite(foyer, persons, lines, sums, group, conjoint, majoree, exclus, moyennes, droit, o),
         mayotte,
         tables,
         o,
@@ -1050,7 +1155,7 @@ def ppa_exacte(foyer, persons, versees, sums, group, tables, o, exclus, moyennes
 
 
 @rule
-def majoree_activite(foyer, persons, sums, group, conjoint, majoree, exclus, moyennes, droit, o):
+def majoree_activite(foyer, persons, lines, sums, group, conjoint, majoree, exclus, moyennes, droit, o):
     """Whether the majoration waives the condition on work: that of the last reference month, or of M for OpenFisca."""
     if not o.activite_sur_trois_derniers_mois:
         return majoree
@@ -1059,6 +1164,7 @@ def majoree_activite(foyer, persons, sums, group, conjoint, majoree, exclus, moy
         foyer,
         exclus[2],
         persons,
+        lines,
         sums,
         conjoint,
         1,
@@ -1096,11 +1202,11 @@ def calculer(foyers, all_persons, lines, groups, rsa_p, ppa_p, o, sums, versees,
         ranger_lignes(
             sums, versees, foyer, persons, lines, group, base_du_foyer(p[P.RSA_BASE], mayotte, p), ppa_p[g], o
         )
-        rsa, code = rsa_exact(foyer, persons, versees, sums, group, p, o, exclus, moyennes, trace)
+        rsa, code = rsa_exact(foyer, persons, lines, versees, sums, group, p, o, exclus, moyennes, trace)
         out[i, R_RSA], out[i, R_RSA_CODE] = int(arrondi(rsa)), code
         out[i, R_RSA_VERSE] = int(rsa_suspendu(arrondi(rsa), foyer, p, o))
         note(trace, S_DEBUT_PPA, -1, -1, 0.0)
-        ppa, code = ppa_exacte(foyer, persons, versees, sums, group, ppa_p[g], o, exclus, moyennes, trace)
+        ppa, code = ppa_exacte(foyer, persons, lines, versees, sums, group, ppa_p[g], o, exclus, moyennes, trace)
         out[i, R_PPA], out[i, R_PPA_CODE] = int(arrondi(ppa)), code
         # D12: the CRDS bears on the amount before rounding.
         out[i, R_PPA_NETTE] = int(arrondi(ppa * (1.0 - p[P.CRDS]))) if o.crds else int(arrondi(ppa))

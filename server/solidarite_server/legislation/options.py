@@ -121,12 +121,15 @@ class LegislationOptions:
     composition_mensuelle: bool = True
     """RSA composition, housing and benefits month by month (R262-4); otherwise those of the month of right."""
     enfant_compte_a_la_naissance: bool = True
-    """A child counts from the month of birth on; otherwise, in every month once born."""
+    """A child counts from the month of birth on; otherwise, once born, in every month, and the five before birth open
+    the majoration as a pregnancy does."""
     exclusion_exacte_a_charge: bool = True
     """A dependant is left out when his or her resources reach the increase brought (R262-3); otherwise the shortcut of
-    40 % of the base amount."""
+    40 % of the base amount, judged in each reference month as if it were examined; who is left out then opens no right
+    below 25, and his or her minima sociaux stay among the resources of the RSA."""
     neutralisation_automatique: bool = False
-    """Interruption guessed from the amounts of the month of right and the month before; otherwise from the dossier."""
+    """Interruption guessed from the amounts of the month of right and the month before, daily allowances together;
+    otherwise from the dossier."""
     activite_sur_trois_derniers_mois: bool = False
     """Conditions on work and on students look at M-3..M-1 whatever the reference months."""
     isolement_dix_huit_mois: bool = False
