@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _DOSSIER_VERSIONS = 500
 """Versions of dossiers renewed at once: some 20 ms."""
 _NUMBERS_AFTER = "SELECT numero_allocataire FROM foyer WHERE numero_allocataire > ? ORDER BY 1 LIMIT ?"
+_VERSIONS = f"{FOYER.select(*NAMES)} WHERE numero_allocataire = ? ORDER BY known_at_us"
 _VERSIONS_BETWEEN = f"{FOYER.select()} WHERE numero_allocataire > ? AND numero_allocataire <= ?"
 _EVENTS = "SELECT 1 FROM declaration_event AS e WHERE e.numero_allocataire = foyer.numero_allocataire"
 _LATER = (
@@ -176,8 +177,7 @@ class PersonalDataSql(ABC):
 
     def foyer_versions(self, numero_allocataire: str) -> list[StoredFoyer]:
         """Every version of a dossier, oldest first."""
-        query = f"{FOYER.select(*NAMES)} WHERE numero_allocataire = ? ORDER BY known_at_us"
-        return [version for _, version in self._outside(self._reading().rows(query, (numero_allocataire,)))]
+        return [version for _, version in self._outside(self._reading().rows(_VERSIONS, (numero_allocataire,)))]
 
     @abstractmethod
     def _outside(self, rows: Sequence[Row]) -> list[tuple[str, StoredFoyer]]: ...

@@ -48,6 +48,9 @@ from solidarite_server.storage.versions import Version, documents_of, of_months,
 FOREVER = 1 << 62
 """Later than every instant."""
 _LAST_NUMBER = "\U0010ffff"
+# Made once, not at each read.
+_NEWEST_VERSION = f"{FOYER.select(*NAMES)} WHERE numero_allocataire = ? ORDER BY known_at_us DESC LIMIT 1"
+_EVENTS = f"{EVENT.select()} WHERE numero_allocataire = ? AND mois = ? ORDER BY sequence"
 
 Row = tuple[Any, ...]
 NamedRows = npt.NDArray[np.void]
@@ -227,8 +230,7 @@ class SqlStore(PersonalDataSql, ABC):
             # All of them, so that one whose instant is damaged is seen, rather than passed over for an older one.
             known = [one for one in self.foyer_versions(numero_allocataire) if one.known_at_us <= known_at_us]
             return known[-1] if known else None
-        query = f"{FOYER.select(*NAMES)} WHERE numero_allocataire = ? ORDER BY known_at_us DESC LIMIT 1"
-        rows = self._reading().rows(query, (numero_allocataire,))
+        rows = self._reading().rows(_NEWEST_VERSION, (numero_allocataire,))
         return self._outside(rows)[0][1] if rows else None
 
     def foyers_between(self, after: str, up_to: str | None) -> list[tuple[str, StoredFoyer]]:
@@ -281,8 +283,7 @@ class SqlStore(PersonalDataSql, ABC):
         self, numero_allocataire: str, mois_declaration: Month, *, known_at_us: int | None = None
     ) -> list[StoredEvent]:
         """The events, oldest first."""
-        query = f"{EVENT.select()} WHERE numero_allocataire = ? AND mois = ? ORDER BY sequence"
-        rows = self._reading().rows(query, (numero_allocataire, mois_declaration.index))
+        rows = self._reading().rows(_EVENTS, (numero_allocataire, mois_declaration.index))
         held = declarations.by_declaration(rows).get(numero_allocataire, [])
         return [event for event in held if known_at_us is None or event.known_at_us <= known_at_us]
 
