@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from solidarite_server.engine import Case as Laid
 from solidarite_server.engine import EntitlementColumns, FoyerColumns, columns_from, compute_columns, explain
+from solidarite_server.engine.oracle_cases import case_from
 from solidarite_server.legislation import LegislationOptions
 
 from tests import reference
@@ -22,7 +24,7 @@ from tests.property.test_engine_explanations import assert_ends_as_it_must, asse
 from tests.reference import steps
 from tests.reference.generate import Case, case
 from tests.rules.intermediates import intermediates_apart
-from tests.rules.test_oracle import apart, cases, households
+from tests.rules.test_oracle import apart, cases, strange
 
 SLICES = (20, 150, 1_500)
 """Most mutants die at the first household that reaches them: a few at first, then more; never more than the last."""
@@ -47,12 +49,13 @@ class Corpus:
 
 def corpora(count: int) -> list[Corpus]:
     """The corpora, quickest first; that many households at most in the largest, fewer where each takes longer."""
-    drawn, known = [case(seed) for seed in range(count)], households()[:count]
+    drawn, answered = [case(seed) for seed in range(count)], [*strange(), *cases()][:count]
+    known, answers = [case_from(one) for one in answered], [one["expected"] for one in answered]
     return [
         _corpus(len(drawn), _as_the_second_opinion(drawn)),
-        _corpus(len(known), _as_the_oracle(known)),
+        _corpus(len(known), _as_the_oracle(known, answers)),
         _corpus(count // 8, _explained_as_the_second_opinion(drawn)),
-        _corpus(count // 8, _explained_as_the_oracle(known)),
+        _corpus(count // 8, _explained_as_the_oracle(known, answers)),
     ]
 
 
@@ -90,9 +93,8 @@ def _as_the_second_opinion(given: list[Case]) -> Agrees:
     return agrees
 
 
-def _as_the_oracle(known: list[Case]) -> Agrees:
+def _as_the_oracle(known: list[Case], answers: list[dict[str, Any]]) -> Agrees:
     compute = _computing(known, LegislationOptions.openfisca())
-    answers = [answer["expected"] for answer in cases()]
 
     def agrees(rows: Rows) -> bool:
         found = compute(rows)
@@ -124,9 +126,7 @@ def _explained_as_the_second_opinion(given: list[Case]) -> Agrees:
     return agrees
 
 
-def _explained_as_the_oracle(known: list[Case]) -> Agrees:
-    answers = [answer["expected"] for answer in cases()]
-
+def _explained_as_the_oracle(known: list[Case], answers: list[dict[str, Any]]) -> Agrees:
     def agrees(rows: Rows) -> bool:
         simple = LegislationOptions.openfisca()
         return not any(intermediates_apart(explain(*known[row], options=simple), answers[row]) for row in rows)

@@ -16,12 +16,13 @@ from typing import Any
 
 from solidarite_server.domain.foyer import Role
 from solidarite_server.engine import compute_many, explain
+from solidarite_server.engine.oracle_cases import case_from
 from solidarite_server.legislation import Fenetre, LegislationOptions
 
 from tests.mutation.source import watch_conditions
 from tests.reference.generate import Case, case
 from tests.rules.causes import NAMES, with_simplifications
-from tests.rules.test_oracle import households
+from tests.rules.test_oracle import households, strange
 
 READINGS = (
     LegislationOptions(crds=False),
@@ -79,7 +80,7 @@ def unreached(seeds: Iterable[int]) -> list[str]:
     compute_many([alike for rank, given in enumerate(cases) for alike in _with_twins(given, rank)])
     for options in READINGS:
         compute_many(cases[: len(cases) // 4], options=options)
-    compute_many(households(), options=LegislationOptions.openfisca())
+    compute_many([*households(), *map(case_from, strange())], options=LegislationOptions.openfisca())
     explain(*cases[0])
     return [
         f"{place} is never {outcome}"

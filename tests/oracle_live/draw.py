@@ -139,6 +139,9 @@ class _Draw:
             # Often what a child may well have, at times anything.
             likely = {self.random.choice(("salaire", "pension_alimentaire_percue")): self.series()}
             person["ressources"] = likely if self.chance(0.7) else self.resources()
+        if self.chance(0.02):
+            person["revenus_locatifs"] = {str(self.droit.year - back): self.euros(4_000) for back in range(4)}
+            person["livret_a"] = self.euros(20_000)
         return person
 
     def person(self, name: str, role: str, months: int) -> dict[str, Any]:
