@@ -6,12 +6,14 @@ from __future__ import annotations
 
 _BY_REASON: dict[str, tuple[str, ...]] = {
     "The allocataire is row 0: neither a partner nor a dependant ever is.": (
+        "minima_des_exclus: if r >= 0 and persons[r]['role'] >= ENFANT and exclus[r] and (line['category'] <= NATURE_MAX):: r >= 0: GtE -> Gt",
+        "minima_des_exclus: if r >= 0 and persons[r]['role'] >= ENFANT and exclus[r] and (line['category'] <= NATURE_MAX):: 0 -> 1",
         "condition_rsa: partenaire = o.conjoint_ouvre_a_un_etudiant and conjoint >= 0 and (int(persons[conjoint]['flags']) & bars == 0): conjoint >= 0: GtE -> Gt",
         "condition_rsa: partenaire = o.conjoint_ouvre_a_un_etudiant and conjoint >= 0 and (int(persons[conjoint]['flags']) & bars == 0): 0 -> 1",
         "majoration: if conjoint >= 0 or (int(foyer['flags']) & F_MAYOTTE and o.mayotte) or (not bit(foyer['isole'], k)):: 0 -> 1",
         "suivant_a_charge: if (precedent < 0 or passe_avant(persons, moyennes, precedent, q)) and (trouve < 0 or passe_avant(persons, moyennes, q, trouve)):: precedent < 0: Lt -> LtE",
         "suivant_a_charge: if (precedent < 0 or passe_avant(persons, moyennes, precedent, q)) and (trouve < 0 or passe_avant(persons, moyennes, q, trouve)):: 0 -> 1",
-        "exclu_au_forfait: seul = conjoint < 0 and bit(foyer['isole'], k) and (not bit(persons[0]['grossesse'], k)): 0 -> 1",
+        "exclu_au_forfait: seul = conjoint < 0 and bit(foyer['isole'], k) and (not attendu): 0 -> 1",
         "condition_rsa: if not (o.residence_d_un_seul and conjoint >= 0 and residence(persons[conjoint], False, p, o)):: conjoint >= 0: GtE -> Gt",
         "condition_rsa: if bit(persons[q]['grossesse'], 8) and (o.grossesse_ouvre_droit or conjoint < 0):: 0 -> 1",
         "rsa_exact: adultes = 2 if conjoint >= 0 and conjoint_compte_rsa(persons, conjoint, p, o) else 1: 0 -> 1",
@@ -20,12 +22,13 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "majoration: if conjoint >= 0 or (int(foyer['flags']) & F_MAYOTTE and o.mayotte) or (not bit(foyer['isole'], k)):: conjoint >= 0: GtE -> Gt",
         "suivant_a_charge: if (precedent < 0 or passe_avant(persons, moyennes, precedent, q)) and (trouve < 0 or passe_avant(persons, moyennes, q, trouve)):: trouve < 0: Lt -> LtE",
         "suivant_a_charge: if (precedent < 0 or passe_avant(persons, moyennes, precedent, q)) and (trouve < 0 or passe_avant(persons, moyennes, q, trouve)):: 0 -> 1 (2)",
-        "exclu_au_forfait: seul = conjoint < 0 and bit(foyer['isole'], k) and (not bit(persons[0]['grossesse'], k)): conjoint < 0: Lt -> LtE",
+        "exclu_au_forfait: seul = conjoint < 0 and bit(foyer['isole'], k) and (not attendu): conjoint < 0: Lt -> LtE",
         "condition_rsa: if not (o.residence_d_un_seul and conjoint >= 0 and residence(persons[conjoint], False, p, o)):: 0 -> 1",
         "condition_rsa: if bit(persons[q]['grossesse'], 8) and (o.grossesse_ouvre_droit or conjoint < 0):: conjoint < 0: Lt -> LtE",
         "rsa_exact: adultes = 2 if conjoint >= 0 and conjoint_compte_rsa(persons, conjoint, p, o) else 1: conjoint >= 0: GtE -> Gt",
     ),
     "Below 0 a rank is nobody, a place no month, whatever the number.": (
+        "minima_des_exclus: note(trace, S_RESSOURCES_PERSONNE, -1, r, -line['cents'] / 3.0): 1 -> 2",
         "ppa_exacte: note(trace, etape_de_fin(code), -1, -1, -total): 1 -> 2",
         "ppa_exacte: note(trace, etape_de_fin(code), -1, -1, -total): 1 -> 2 (2)",
         "suivant_a_charge: trouve = -1: 1 -> 2",
@@ -52,12 +55,13 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
         "calculer: note(trace, S_DEBUT_PPA, -1, -1, 0.0): 1 -> 2",
     ),
     "No line of 0 is laid out.": (
-        "remplacement_recu: if line['person'] == person and line['mois'] == 8 and (line['cents'] > 0) and (line['category'] <= NATURE_MAX):: line['cents'] > 0: Gt -> GtE",
+        "remplacement_recu: if line['person'] == person and line['mois'] == examen and (line['cents'] > 0) and (line['category'] <= NATURE_MAX):: line['cents'] > 0: Gt -> GtE",
         "maladie_professionnelle: if lines[i]['person'] == person and lines[i]['category'] <= NATURE_MAX and (lines[i]['cents'] > 0):: lines[i]['cents'] > 0: Gt -> GtE",
     ),
-    "The nature numbered 69 (another resource) neither replaces an income nor is sick pay or a wage.": (
+    "The nature numbered 69 (another resource) neither replaces an income nor is sick pay, a wage or a minimum social.": (
+        "minima_des_exclus: if r >= 0 and persons[r]['role'] >= ENFANT and exclus[r] and (line['category'] <= NATURE_MAX):: line['category'] <= NATURE_MAX: LtE -> Lt",
         "maladie_professionnelle: if lines[i]['person'] == person and lines[i]['category'] <= NATURE_MAX and (lines[i]['cents'] > 0):: lines[i]['category'] <= NATURE_MAX: LtE -> Lt",
-        "remplacement_recu: if line['person'] == person and line['mois'] == 8 and (line['cents'] > 0) and (line['category'] <= NATURE_MAX):: line['category'] <= NATURE_MAX: LtE -> Lt",
+        "remplacement_recu: if line['person'] == person and line['mois'] == examen and (line['cents'] > 0) and (line['category'] <= NATURE_MAX):: line['category'] <= NATURE_MAX: LtE -> Lt",
     ),
     "Nobody stopped work in February of the year 0.": (
         "maladie_professionnelle: return arret != 0 and arret <= month < arret + p[P.MOIS_MALADIE]: 0 -> 1",
@@ -112,15 +116,11 @@ _BY_REASON: dict[str, tuple[str, ...]] = {
     "Who has a cent a month at most brings more, and is kept as who has nothing.": (
         "compter_a_charge: if moyennes[q] > 0:: 0 -> 1",
     ),
-    "A line after the quarter is its first when the quarter holds none: there is then nothing beyond the base.": (
-        "au_dela: return max(0.0, total - 3.0 * base) if premier and quarter <= line['mois'] < quarter + 3 else 0.0: 3 -> 4",
-        "au_dela: return max(0.0, total - 3.0 * base) if premier and quarter <= line['mois'] < quarter + 3 else 0.0: quarter <= line['mois'] < quarter + 3: Lt -> LtE",
-    ),
     "It spares work alone: without isolation in the reference months the long way gives the same.": (
         "rsa_exact: if trace is None and int(foyer['isole']) == 0:: 0 -> 1",
     ),
     "The months looked at never end before the third of the window.": (
-        "exclu_au_forfait: for m in range(max(0, k - decalage), max(0, k - decalage + 3)):: 0 -> 1 (2)",
+        "ressources_a_l_examen: for m in range(max(0, quarter), max(0, quarter + 3)):: 0 -> 1 (2)",
     ),
     "A marker of 0: nothing reads its month or its person.": (
         "calculer: note(trace, S_DEBUT_PPA, -1, -1, 0.0): -1: sign dropped",

@@ -315,7 +315,7 @@ def neutralisation(persons, lines, first, last, line, declaration, p, o):
 def au_dela(persons, lines, first, last, place, quarter, declaration, base, p, o):
     """Shortcut of OpenFisca for R262-13: what the quarter holds of a resource beyond three times the base, told once.
 
-    `place` is the line that tells it when it is the first of its resource in the quarter.
+    `place` is a line of the quarter, which tells it when it is the first of its resource.
     """
     total = 0.0
     premier = True
@@ -325,7 +325,7 @@ def au_dela(persons, lines, first, last, place, quarter, declaration, base, p, o
                 total += lines[i]["cents"]
                 if i < place:
                     premier = False
-    return max(0.0, total - 3.0 * base) if premier and quarter <= lines[place]["mois"] < quarter + 3 else 0.0
+    return max(0.0, total - 3.0 * base) if premier else 0.0
 
 
 @rule
@@ -352,6 +352,7 @@ def ranger_lignes(sums, versees, foyer, persons, lines, group, base, tables, o):
             for a in range(SUMS):
                 sums[q, k, a] = 0.0
     first, last = foyer["line"], foyer["line"] + foyer["lines"]
+    rsa_first = group["rsa_first"]
     for i in range(first, last):
         line = lines[i]
         k = line["mois"]
@@ -366,9 +367,9 @@ def ranger_lignes(sums, versees, foyer, persons, lines, group, base, tables, o):
         else:
             sort = neutralisation(persons, lines, first, last, line, group["declaration"], tables[3], o)
             ranger(sums, line["person"], k, line["category"], float(line["cents"]), sort, group["dons"] != 0, o)
-            if sort == AU_DELA and o.neutralisation_automatique:
-                sums[line["person"], group["rsa_first"], RSA_NEUTRALISABLE] += au_dela(
-                    persons, lines, first, last, i, group["rsa_first"], group["declaration"], base, tables[3], o
+            if sort == AU_DELA and o.neutralisation_automatique and rsa_first <= k < rsa_first + 3:
+                sums[line["person"], rsa_first, RSA_NEUTRALISABLE] += au_dela(
+                    persons, lines, first, last, i, rsa_first, group["declaration"], base, tables[3], o
                 )
             if TRAITEMENT[line["category"]] == MALADIE:
                 pro = maladie_professionnelle(lines, first, last, persons, line, group["declaration"], k, tables[3], o)
@@ -552,10 +553,10 @@ def isolement_recent(foyer, k, p, o):
 
 @rule
 def enfant_a_naitre(persons, declaration, k, o):
-    """Shortcut of OpenFisca: a child of the dossier who is born within the next five months."""
+    """Shortcut of OpenFisca: a child of the dossier who is born after the first day of a month."""
     if not o.enfant_compte_a_la_naissance:
         for q in range(persons.shape[0]):
-            if persons[q]["role"] == ENFANT and -6 < age_mois(persons[q], declaration, k, o) < 0:
+            if persons[q]["role"] == ENFANT and age_mois(persons[q], declaration, k, o) < 0:
                 return True
     return False
 

@@ -121,7 +121,7 @@ class LegislationOptions:
     composition_mensuelle: bool = True
     """RSA composition, housing and benefits month by month (R262-4); otherwise those of the month of right."""
     enfant_compte_a_la_naissance: bool = True
-    """A child counts from the month of birth on; otherwise, once born, in every month, and the five before birth open
+    """A child counts from the month of birth on; otherwise, once born, in every month, and those before birth open
     the majoration as a pregnancy does."""
     exclusion_exacte_a_charge: bool = True
     """A dependant is left out when his or her resources reach the increase brought (R262-3); otherwise the shortcut of
