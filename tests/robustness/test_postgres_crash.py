@@ -19,7 +19,7 @@ from solidarite_server.domain.errors import StoreUnavailable
 from solidarite_server.ports import Batch
 from solidarite_server.record_columns import columns_of, contents_of
 from solidarite_server.storage import migrate as migrating
-from solidarite_server.storage.migrate import migrations
+from solidarite_server.storage.migrate import migrate, migrations
 from solidarite_server.storage.postgres import PostgresStore, _PostgresSession
 
 from tests.integration.stores.records import JULY, PERSON, HandClock, batch, record, total
@@ -134,9 +134,9 @@ def clock() -> HandClock:
 @pytest.fixture
 def old(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """A database of schema 3, records kept as bytes: two of one person, one in three versions, up to the last."""
-    with monkeypatch.context() as patch:
+    with monkeypatch.context() as patch, psycopg.connect(postgres_url) as connection:
         patch.setattr(migrating, "migrations", lambda dialect: migrations(dialect)[:3])
-        PostgresStore(postgres_url, clock=HandClock()).close()
+        migrate(_PostgresSession(connection), "postgresql")
     rows = [
         (record(100, name="a"), 10),
         (record(110, name="a", version=2), 20),
