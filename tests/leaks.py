@@ -39,9 +39,13 @@ _OF_A_NIR[list(b"0123456789AB")] = True
 
 
 def found_in(data: bytes) -> list[str]:
-    """What is in clear there: the kind of it and the place, never the value."""
-    found = [f"NIR at {start}" for start in _nirs(data)]
+    """What is in clear there: the kind of it, the place and the shape of what is around, never the value."""
+    found = [f"NIR at {start} in {_shape(data[max(0, start - 60) : start + 60])}" for start in _nirs(data)]
     return found + [f"name at {data.index(name)}" for name in NAMES if name in data]
+
+
+def _shape(data: bytes) -> bytes:
+    return re.sub(rb"[A-Z]", b"A", re.sub(rb"[a-z]", b"a", re.sub(rb"[0-9]", b"9", data)))
 
 
 def _nirs(data: bytes) -> Iterator[int]:
