@@ -21,7 +21,7 @@ _IDENTITY_ONLY = 1
 _LISTENERS = 4
 """grpcio asks a server for one call at a time, and its thread takes 0.15 ms or more to hand it over: in an overload
 the next ones stay in gRPC's buffers meanwhile. Several servers on one port are asked side by side. Useful rate at three
-times the peak, busy machine, in pairs: 0.35 and 0.60 of it with one, 0.91 and 0.90 with four; eight did no better.
+times the peak, quiet machine: 0.72 and 0.88 of it with one, 0.82 and 0.99 with four; eight did no better.
 """
 
 
