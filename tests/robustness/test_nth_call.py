@@ -194,6 +194,46 @@ def test_a_merge_that_fails_at_any_statement_loses_nothing(
     assert made == ranges
 
 
+def test_what_a_merge_cut_between_two_ranges_left_is_merged_with_newer_runs(
+    tmp_path: Path, plan: Plan, monkeypatch: pytest.MonkeyPatch
+):
+    """A server stopped in a large merge starts again, and more comes: what is left of the sources begins half-way."""
+    people = [bytes([k]) * 16 for k in range(1, 201)]
+    monkeypatch.setattr(merging, "FAN_IN", 4)
+    monkeypatch.setattr(merging, "_SLICE_ROWS", 3 * BLOCK_ROWS)
+    monkeypatch.setattr(merging, "_RANGE_ROWS", len(people) * 4 // 4)
+
+    def receive(store: FailingStore, number: int) -> None:
+        records = [record(number, name=str(number), person=person) for person in people]
+        store.append([Batch("paie", "", 0, columns_of(records))])
+
+    first, again = tmp_path / "first.db", tmp_path / "again.db"
+    with closing(FailingStore(first, plan)) as store:
+        for number in range(4):
+            receive(store, number)
+    halfway = 0
+    for place in range(1, 200, 5):
+        shutil.copy(first, again)
+        with closing(FailingStore(again, plan)) as store:
+            plan.arm(place, ERRORS[place % 3])
+            store.tidy()
+            failed = plan.failed
+            plan.arm(0, "")
+        with closing(FailingStore(again, plan)) as store:
+            halfway += any(run.trimmed for run in store._runs.live(store._writer))
+            for number in range(4, 9):
+                receive(store, number)
+            held = sorted(kept(store, people))
+            assert len(held) == len(people) * 9
+            store.tidy()
+            assert sorted(kept(store, people)) == held
+            assert store.check() == []
+        again.unlink()
+        if not failed:
+            break
+    assert halfway > 3
+
+
 def kept(store: FailingStore, people: Sequence[bytes]) -> list[Row]:
     """Every version that the store keeps of these persons."""
     with store._snapshot() as session:

@@ -187,7 +187,13 @@ class Merging:
         if merge.rows != merge.taken.total():
             raise StoreUnavailable("Une fusion n'a pas retrouvé tous ses enregistrements : vérifiez le magasin.")
         left = [
-            replace(run, part=run.part._replace(rows=run.part.rows - merge.taken[run.number], first=last + 1))
+            # A source may already begin above: an earlier merge, interrupted, has left it so.
+            replace(
+                run,
+                part=run.part._replace(
+                    rows=run.part.rows - merge.taken[run.number], first=max(run.part.first, last + 1)
+                ),
+            )
             for run in merge.sources
         ]
         finished = last == LAST_PREFIX

@@ -238,7 +238,7 @@ class Part(NamedTuple):
     @property
     def share(self) -> int:
         """How many prefixes it may hold, of the 2^64 that there are."""
-        return self.last - self.first + 1
+        return max(0, self.last - self.first + 1)
 
     def packed(self, number: int, checksum: int) -> bytes:
         """As it is kept, for the run of that number and checksum."""
