@@ -167,8 +167,7 @@ def test_a_merge_that_fails_at_any_statement_loses_nothing(
     first, again = tmp_path / "first.db", tmp_path / "again.db"
     with closing(FailingStore(first, plan)) as store:
         for number in range(4):
-            records = [record(number, name=str(number), person=person) for person in people]
-            store.append([Batch("paie", "", 0, columns_of(records))])
+            receive(store, people, number)
         held = sorted(kept(store, people))
     assert len(held) == len(people) * 4
     failed, place = True, 0
@@ -203,14 +202,10 @@ def test_what_a_merge_cut_between_two_ranges_left_is_merged_with_newer_runs(
     monkeypatch.setattr(merging, "_SLICE_ROWS", 3 * BLOCK_ROWS)
     monkeypatch.setattr(merging, "_RANGE_ROWS", len(people) * 4 // 4)
 
-    def receive(store: FailingStore, number: int) -> None:
-        records = [record(number, name=str(number), person=person) for person in people]
-        store.append([Batch("paie", "", 0, columns_of(records))])
-
     first, again = tmp_path / "first.db", tmp_path / "again.db"
     with closing(FailingStore(first, plan)) as store:
         for number in range(4):
-            receive(store, number)
+            receive(store, people, number)
     halfway = 0
     for place in range(1, 200, 5):
         shutil.copy(first, again)
@@ -222,7 +217,7 @@ def test_what_a_merge_cut_between_two_ranges_left_is_merged_with_newer_runs(
         with closing(FailingStore(again, plan)) as store:
             halfway += any(run.trimmed for run in store._runs.live(store._writer))
             for number in range(4, 9):
-                receive(store, number)
+                receive(store, people, number)
             held = sorted(kept(store, people))
             assert len(held) == len(people) * 9
             store.tidy()
@@ -232,6 +227,12 @@ def test_what_a_merge_cut_between_two_ranges_left_is_merged_with_newer_runs(
         if not failed:
             break
     assert halfway > 3
+
+
+def receive(store: FailingStore, people: Sequence[bytes], number: int) -> None:
+    """A batch with a record of each of these persons: a run."""
+    records = [record(number, name=str(number), person=person) for person in people]
+    store.append([Batch("paie", "", 0, columns_of(records))])
 
 
 def kept(store: FailingStore, people: Sequence[bytes]) -> list[Row]:

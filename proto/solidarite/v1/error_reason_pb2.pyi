@@ -67,8 +67,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 21
     """ERROR_REASON_INTERNAL: unforeseen; the metadata key "reference" finds the details in the log. Status INTERNAL."""
     ERROR_REASON_SERVER_UNREACHABLE: _ErrorReason.ValueType  # 22
-    """ERROR_REASON_SERVER_UNREACHABLE: said by the gateway when no server answers behind it. Status UNAVAILABLE, with
-    RetryInfo.
+    """ERROR_REASON_SERVER_UNREACHABLE: said by the gateway when no server answers behind it, and by a server that is
+    starting and has read nothing of the call. Status UNAVAILABLE, with RetryInfo.
     """
     ERROR_REASON_STREAM_ENDED: _ErrorReason.ValueType  # 23
     """ERROR_REASON_STREAM_ENDED: the server stops, or the stream lasted long enough; what was acknowledged stands, open
@@ -129,8 +129,8 @@ ERROR_REASON_NOT_IMPLEMENTED: ErrorReason.ValueType  # 20
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 21
 """ERROR_REASON_INTERNAL: unforeseen; the metadata key "reference" finds the details in the log. Status INTERNAL."""
 ERROR_REASON_SERVER_UNREACHABLE: ErrorReason.ValueType  # 22
-"""ERROR_REASON_SERVER_UNREACHABLE: said by the gateway when no server answers behind it. Status UNAVAILABLE, with
-RetryInfo.
+"""ERROR_REASON_SERVER_UNREACHABLE: said by the gateway when no server answers behind it, and by a server that is
+starting and has read nothing of the call. Status UNAVAILABLE, with RetryInfo.
 """
 ERROR_REASON_STREAM_ENDED: ErrorReason.ValueType  # 23
 """ERROR_REASON_STREAM_ENDED: the server stops, or the stream lasted long enough; what was acknowledged stands, open

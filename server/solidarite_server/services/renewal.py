@@ -35,7 +35,7 @@ def finish(
 ) -> None:
     """Rename what is left, by short transactions, and end the renewal with an audit line.
 
-    As long as each transaction took is left to whoever else writes: a store lets in whichever process asks first.
+    As long as each transaction took is left to whoever else writes.
     """
     ended = False
     while not ended:
@@ -44,7 +44,7 @@ def finish(
             start = time.perf_counter()
             more = store.renew_some()
             told(store.renewal())
-            time.sleep(time.perf_counter() - start)
+            time.sleep(time.perf_counter() - start)  # the turn of other processes: the store lets in who asks first
         ended = store.end_renewal([AuditLine(actor, "ROTATE_PSEUDONYMS_END", "*", f"version {version}")])
 
 

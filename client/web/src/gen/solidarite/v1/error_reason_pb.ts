@@ -177,8 +177,8 @@ export enum ErrorReason {
   INTERNAL = 21,
 
   /**
-   * ERROR_REASON_SERVER_UNREACHABLE: said by the gateway when no server answers behind it. Status UNAVAILABLE, with
-   * RetryInfo.
+   * ERROR_REASON_SERVER_UNREACHABLE: said by the gateway when no server answers behind it, and by a server that is
+   * starting and has read nothing of the call. Status UNAVAILABLE, with RetryInfo.
    *
    * @generated from enum value: ERROR_REASON_SERVER_UNREACHABLE = 22;
    */
