@@ -21,18 +21,6 @@ class Clock(Protocol):
         ...
 
 
-class Pseudonymizer(Protocol):
-    """Keyed pseudonyms of persons. NIR and NTT never share one."""
-
-    def nir(self, nir: str) -> bytes:
-        """The 16-byte pseudonym of a well-formed NIR."""
-        ...
-
-    def ntt(self, ntt: str) -> bytes:
-        """The 16-byte pseudonym of a temporary number."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Seal:
     """A document version is complete: see `domain.record.DocumentRef`."""
@@ -76,7 +64,7 @@ class BatchOutcome:
 
 
 class RecordStore(Protocol):
-    """The set of record versions received (DESIGN §6.1-6.3). Nothing is overwritten or deleted by a correction."""
+    """The set of record versions received (docs/stockage.md). Nothing is overwritten or deleted by a correction."""
 
     def append(self, batches: Sequence[Batch]) -> list[BatchOutcome]:
         """Commit batches durably, all or none, and classify each record. One caller at a time a process.

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from solidarite_server.domain.foyer import Foyer, RessourceMois
-from solidarite_server.domain.money import round_half_up
 from solidarite_server.domain.month import Month
 
 from tests.reference import params, ppa, rsa
+from tests.reference.rounding import round_half_up
 
 
 @dataclass(frozen=True)

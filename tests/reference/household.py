@@ -20,10 +20,10 @@ from solidarite_server.domain.foyer import (
     StatutLogement,
     Zone,
 )
-from solidarite_server.domain.money import round_half_up
 from solidarite_server.domain.month import Month
 
 from tests.reference import params
+from tests.reference.rounding import round_half_up
 
 Dependants = Sequence[Membre]
 

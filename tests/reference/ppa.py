@@ -7,12 +7,12 @@ from dataclasses import replace
 from fractions import Fraction
 
 from solidarite_server.domain.foyer import Foyer, Membre, RessourceMois, Statut
-from solidarite_server.domain.money import round_half_up
 from solidarite_server.domain.month import Month
 
 from tests.reference import params
 from tests.reference.household import Examination, age, has_status, paid_abroad
 from tests.reference.income import ZERO, Exact, Income
+from tests.reference.rounding import round_half_up
 
 
 def bonus(exam: Examination, month: Month, work: Exact) -> Fraction:

@@ -6,19 +6,20 @@
     ├── PermissionRefused         the identity does not carry the right
     ├── Unauthenticated           no identity, or one that is not accepted
     ├── Conflict                  something else stands already
-    │   ├── RecordConflict        same record and version, other content
-    │   ├── DocumentConflict      same document and version, other content
     │   ├── RequestReplayed       same request id, other body
     │   └── StaleEtag             the declaration changed since it was read
     ├── IllegalTransition         the declaration's state does not allow it
-    ├── NotFreshEnough            the store has not yet seen the commit asked for
-    ├── Overloaded                try again later: carries the delay
-    ├── StoreUnavailable          the store cannot commit (disk full, lost connection)
-    ├── StreamEnded               the server ends the stream: open another and resume
+    ├── Retryable                 the same request may succeed later: carries the delay
+    │   ├── NotFreshEnough        the store has not yet seen the commit asked for
+    │   ├── Overloaded            more work is waiting than the server accepts
+    │   ├── Starting              the server is there, its rules are not compiled yet
+    │   ├── StoreUnavailable      the store cannot commit (disk full, lost connection)
+    │   └── StreamEnded           the server ends the stream: open another and resume
     ├── TimeLimit                 the call lasted longer than the server lets it
-    └── NotImplementedYet         the contract announces it, this server does not do it yet
+    └── NotOffered                the contract has it, this installation has not
 
-Texts never hold a person's data nor the rejected value.
+Texts never hold a person's data nor the rejected value. A record or a document that conflicts with the one kept is no
+error of the call: its own reply says RECORD_CONFLICT or DOCUMENT_CONFLICT, and the rest of the batch stands.
 """
 
 from __future__ import annotations
@@ -102,21 +103,6 @@ class Conflict(SolidariteError):
     """Something else stands already under the same identifier."""
 
 
-class RecordConflict(Conflict):
-    """Same record and version as one already accepted, but other content.
-
-    Send the change as a higher version. The accepted version stands.
-    """
-
-    reason = Reason.RECORD_CONFLICT
-
-
-class DocumentConflict(Conflict):
-    """Same document and version as one already sealed, but another count of records."""
-
-    reason = Reason.DOCUMENT_CONFLICT
-
-
 class RequestReplayed(Conflict):
     """A request id already used with another body."""
 
@@ -189,7 +175,7 @@ class TimeLimit(SolidariteError):
     reason = Reason.TIME_LIMIT
 
 
-class NotImplementedYet(SolidariteError):
-    """The contract announces it; this server does not do it."""
+class NotOffered(SolidariteError):
+    """The contract has it, this installation has not: an optional dependency is missing."""
 
     reason = Reason.NOT_IMPLEMENTED

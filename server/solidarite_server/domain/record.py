@@ -1,4 +1,4 @@
-"""Resource records: facts with an identity, a version and two clocks (DESIGN §6.1-6.2)."""
+"""Resource records: facts with an identity, a version and two clocks (docs/stockage.md)."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from solidarite_server.domain.errors import (
     IllegalTransition,
     InvalidRequest,
     NotFound,
-    NotImplementedYet,
+    NotOffered,
     Overloaded,
     PermissionRefused,
     Reason,
@@ -44,7 +44,7 @@ _CODES: tuple[tuple[type[SolidariteError], int], ...] = (
     (Overloaded, code_pb2.RESOURCE_EXHAUSTED),
     (Retryable, code_pb2.UNAVAILABLE),
     (TimeLimit, code_pb2.DEADLINE_EXCEEDED),
-    (NotImplementedYet, code_pb2.UNIMPLEMENTED),
+    (NotOffered, code_pb2.UNIMPLEMENTED),
 )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from solidarite.v1 import simulation_pb2, simulation_pb2_grpc
 
-from solidarite_server.domain.errors import InvalidRequest, NotImplementedYet, Overloaded
+from solidarite_server.domain.errors import InvalidRequest, NotOffered, Overloaded
 from solidarite_server.legislation import LegislationError
 from solidarite_server.rpc import convert
 from solidarite_server.rpc.off_loop import in_thread
@@ -81,9 +81,7 @@ def _messages(population: Population) -> Iterator[simulation_pb2.GeneratePopulat
     try:
         from solidarite_server.simulation import arrow
     except ImportError:
-        raise NotImplementedYet(
-            "Ce serveur n'a pas Arrow (extra « columnar ») : il ne rend pas de population."
-        ) from None
+        raise NotOffered("Ce serveur n'a pas Arrow (extra « columnar ») : il ne rend pas de population.") from None
     examen = examen_of(population)
     for number in range(population.block_count):
         batch = arrow.batch_of(population, examen, number)

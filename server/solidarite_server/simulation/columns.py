@@ -1,4 +1,4 @@
-"""A block laid out as the engine's columns: the only place that knows their dtypes.
+"""A block laid out as the engine's columns.
 
 The columns hold what the law reads (`LegislationOptions.law`): the simplifications of OpenFisca look further back.
 """
@@ -38,6 +38,7 @@ from solidarite_server.engine.columns import (
     PROFIT,
     WINDOW,
     decalages,
+    group_of,
     months_alone,
 )
 from solidarite_server.engine.natures import RANG
@@ -53,7 +54,6 @@ _MICRO = {
     RegimeNonSalarie.MICRO_SERVICES_BIC: CA_SERVICES_BIC,
     RegimeNonSalarie.MICRO_BNC: CA_BNC,
 }
-_CAF_DEBUT = Month(2025, 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +127,11 @@ def engine_columns(
 
 
 def _groups(examen: Examen) -> npt.NDArray[np.void]:
-    rows = []
-    for regime in Regime:
-        rsa, ppa = examen.shifts(regime)
-        gifts = int(examen.mois_declaration < _CAF_DEBUT or examen.options.dons_comptes)
-        rows.append((examen.mois_droit.index, examen.mois_declaration.index, 6 - rsa, 6 - ppa, gifts))
+    """One row per scheme: the households of a population differ by nothing else that a group holds."""
+    rows = [
+        group_of(Foyer("", (), regime=regime), examen.mois_droit, examen.mois_declaration, examen.options)
+        for regime in Regime
+    ]
     return np.array(rows, GROUP_DTYPE)
 
 

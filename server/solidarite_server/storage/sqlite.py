@@ -1,6 +1,6 @@
 """The embedded store: one SQLite file, one writer at a time, readers in every thread and process.
 
-Records are a set of versions, never overwritten; what counts is computed at the read (DESIGN §6.1). A commit is
+Records are a set of versions, never overwritten; what counts is computed at the read (docs/stockage.md). A commit is
 durable when `append` returns, and only then.
 
 A thread of the store merges runs and writes the log back to the file, on a connection of its own: its commits need

@@ -1,4 +1,4 @@
-"""The set of versions: what a commit adds to it, and what counts of it (DESIGN §6.1). The same for every store."""
+"""The set of versions: what a commit adds to it, and what counts of it (docs/stockage.md). The same for every store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small ingestion service on a real gRPC port: the rules of DESIGN §6.1 in a dictionary, and faults on demand."""
+"""A small ingestion service on a real port: the rules of docs/stockage.md in a dictionary, and faults on demand."""
 
 from __future__ import annotations
 

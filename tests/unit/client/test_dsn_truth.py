@@ -26,7 +26,7 @@ STAGES = {
 
 
 class Ledger:
-    """The rules of DESIGN §6.1 as a dictionary: what a store must come to, whatever it is made of."""
+    """The rules of docs/stockage.md as a dictionary: what a store must come to, whatever it is made of."""
 
     def __init__(self) -> None:
         self.records: dict[tuple[str, bytes, int], ResourceRecord] = {}
