@@ -110,7 +110,6 @@ async def start_server(settings: Settings, clock: Clock | None = None) -> Runnin
     if not listens_at_once:
         await _compiled()
     trail = AuditTrail(store)
-    options = settings.legislation_options
     metrics = Metrics(settings.metrics_sources) if _metrics_wanted(settings) else None
     admission, closing = (
         Admission(settings.waiting_calls, settings.waiting_seconds, settings.open_streams, settings.concurrent_calls),
@@ -135,22 +134,8 @@ async def start_server(settings: Settings, clock: Clock | None = None) -> Runnin
         source_waiting_batches=settings.source_waiting_batches,
         observer=watch,
     )
-    names = add_servicers(
-        servers,
-        Services(
-            store,
-            ingest,
-            FoyerService(store),
-            DeclarationService(store, clock, options),
-            HmacPseudonymizer(keys.base),
-            trail,
-            options,
-            settings.batch_limit_records,
-            settings.freshness_wait_seconds,
-            partial(_run_campaign, store, settings, options),
-            settings.simulations_at_once,
-        ),
-    )
+    pseudonyms = HmacPseudonymizer(keys.base)
+    names = add_servicers(servers, _services(settings, clock, store, ingest, trail, pseudonyms))
     if settings.reflection:
         add_reflection(servers, names)
     try:
@@ -169,9 +154,20 @@ async def start_server(settings: Settings, clock: Clock | None = None) -> Runnin
     if metrics is not None:
         tasks.append(asyncio.create_task(_measure(store, metrics)))
     running = RunningServer(
-        addresses[0], addresses[1:], metrics_address, servers, watch, names, ingest, trail, store,
-        admission, closing, tasks, metrics_server,
-    )  # fmt: skip
+        address=addresses[0],
+        other_addresses=addresses[1:],
+        metrics_address=metrics_address,
+        _servers=servers,
+        _health=watch,
+        _names=names,
+        _ingest=ingest,
+        _trail=trail,
+        _store=store,
+        _admission=admission,
+        _closing=closing,
+        _tasks=tasks,
+        _metrics_server=metrics_server,
+    )
     if listens_at_once:
         try:
             await _compiled()
@@ -181,6 +177,31 @@ async def start_server(settings: Settings, clock: Clock | None = None) -> Runnin
     admission.starting = False
     await announce(health_servicer, names, serving=True)
     return running
+
+
+def _services(
+    settings: Settings,
+    clock: Clock,
+    store: Store,
+    ingest: IngestService,
+    trail: AuditTrail,
+    pseudonyms: HmacPseudonymizer,
+) -> Services:
+    options = settings.legislation_options
+    return Services(
+        clock=clock,
+        store=store,
+        ingest=ingest,
+        foyers=FoyerService(store),
+        declarations=DeclarationService(store, clock, options),
+        pseudonyms=pseudonyms,
+        trail=trail,
+        options=options,
+        batch_limit_records=settings.batch_limit_records,
+        freshness_wait_seconds=settings.freshness_wait_seconds,
+        run_campaign=partial(_run_campaign, store, settings, options),
+        simulations_at_once=settings.simulations_at_once,
+    )
 
 
 async def _compiled() -> None:

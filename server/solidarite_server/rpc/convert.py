@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import UTC, date, datetime
+from datetime import date
 from enum import IntEnum
 from functools import cache, lru_cache
 from typing import Any, TypeVar
@@ -74,13 +74,14 @@ def instant_us(message: Timestamp, field: str) -> int:
     return message.seconds * 1_000_000 + message.nanos // 1_000
 
 
+def known_at_us(request: Any) -> int | None:
+    """The `known_at` of a request, in microseconds; None where the caller asks for what is known now."""
+    return instant_us(request.known_at, "known_at") if request.HasField("known_at") else None
+
+
 @lru_cache(maxsize=1_000)
 def instant_to_proto(us: int) -> Timestamp:
     return Timestamp(seconds=us // 1_000_000, nanos=us % 1_000_000 * 1_000)
-
-
-def now_us() -> int:
-    return int(datetime.now(UTC).timestamp() * 1_000_000)
 
 
 def text(value: str, field: str, *, maximum: int, minimum: int = 1, names_person: bool = False) -> str:
@@ -423,17 +424,3 @@ def _prestations_to_proto(value: dossier.Foyer, m: Month) -> foyer_pb2.Prestatio
         aide_logement_cents=value.aide_logement.get(m, 0),
         **{name: getattr(held, name) for name in _PRESTATIONS},
     )
-
-
-__all__ = [
-    "cents",
-    "day",
-    "enum",
-    "foyer",
-    "foyer_to_proto",
-    "instant_to_proto",
-    "instant_us",
-    "month",
-    "ressource",
-    "text",
-]

@@ -29,7 +29,7 @@ from solidarite_server.domain.nir import is_valid_nir
 from solidarite_server.engine import columns_from, compute_columns
 from solidarite_server.engine.columns import Case
 from solidarite_server.legislation import LegislationOptions
-from solidarite_server.ports import AuditLine, BatchOutcome, KeptFoyers, NewFoyers, Store
+from solidarite_server.ports import AuditLine, BatchOutcome, Clock, KeptFoyers, NewFoyers, Store
 from solidarite_server.rpc import convert, convert_declarations, convert_records
 from solidarite_server.rpc.freshness import token, wait_for
 from solidarite_server.rpc.identity import caller, lines_of_the_change, written
@@ -61,6 +61,7 @@ _WATCH_SECONDS = 0.5
 class Services:
     """What the handlers call."""
 
+    clock: Clock
     store: Store
     ingest: IngestService
     foyers: FoyerService
@@ -132,7 +133,7 @@ class ResourceRecordServicer(resource_record_pb2_grpc.ResourceRecordServiceServi
         await written(self._services.trail, line, durable=True)
         first = convert.month(getattr(request, "from"), "from") if request.HasField("from") else None
         last = convert.month(request.to, "to") if request.HasField("to") else None
-        known_at = convert.instant_us(request.known_at, "known_at") if request.HasField("known_at") else None
+        known_at = convert.known_at_us(request)
         await wait_for(self._services.store, request.at_least_as_fresh, self._services.freshness_wait_seconds)
         months = held_months(
             self._services.store,
@@ -237,7 +238,7 @@ class FoyerServicer(foyer_pb2_grpc.FoyerServiceServicer):
     async def GetFoyer(  # noqa: N802
         self, request: foyer_pb2.GetFoyerRequest, context: Context
     ) -> foyer_pb2.GetFoyerResponse:
-        known_at = convert.instant_us(request.known_at, "known_at") if request.HasField("known_at") else None
+        known_at = convert.known_at_us(request)
         foyer, since = self._services.foyers.get(request.numero_allocataire, known_at_us=known_at)
         return foyer_pb2.GetFoyerResponse(foyer=convert.foyer_to_proto(foyer), known_at=convert.instant_to_proto(since))
 
@@ -252,7 +253,7 @@ class DeclarationServicer(declaration_pb2_grpc.DeclarationServiceServicer):
         self, request: declaration_pb2.PrefillDeclarationRequest, context: Context
     ) -> declaration_pb2.PrefillDeclarationResponse:
         mois = convert.declaration_month(request.mois_declaration, "mois_declaration")
-        known_at = convert.instant_us(request.known_at, "known_at") if request.HasField("known_at") else None
+        known_at = convert.known_at_us(request)
         await wait_for(self._services.store, request.at_least_as_fresh, self._services.freshness_wait_seconds)
         view = self._services.declarations.view(request.numero_allocataire, mois, known_at_us=known_at)
         return declaration_pb2.PrefillDeclarationResponse(declaration=convert_declarations.declaration(view))
@@ -261,7 +262,7 @@ class DeclarationServicer(declaration_pb2_grpc.DeclarationServiceServicer):
         self, request: declaration_pb2.GetDeclarationRequest, context: Context
     ) -> declaration_pb2.GetDeclarationResponse:
         mois = convert.declaration_month(request.mois_declaration, "mois_declaration")
-        known_at = convert.instant_us(request.known_at, "known_at") if request.HasField("known_at") else None
+        known_at = convert.known_at_us(request)
         view = self._services.declarations.view(request.numero_allocataire, mois, known_at_us=known_at)
         return declaration_pb2.GetDeclarationResponse(
             declaration=convert_declarations.declaration(view),
@@ -419,7 +420,7 @@ class EntitlementServicer(entitlement_pb2_grpc.EntitlementServiceServicer):
         self, request: entitlement_pb2.GetEntitlementsRequest, context: Context
     ) -> entitlement_pb2.GetEntitlementsResponse:
         mois = convert.declaration_month(request.mois_declaration, "mois_declaration")
-        known_at = convert.instant_us(request.known_at, "known_at") if request.HasField("known_at") else None
+        known_at = convert.known_at_us(request)
         found, estimate, missing = self._services.declarations.entitlements(
             request.numero_allocataire, mois, known_at_us=known_at, explain=request.explain
         )
@@ -430,7 +431,7 @@ class EntitlementServicer(entitlement_pb2_grpc.EntitlementServiceServicer):
             months=convert_declarations.months(found, missing),
             estimate=estimate,
             legislation_version=found.legislation_version,
-            computed_at=convert.instant_to_proto(known_at or convert.now_us()),
+            computed_at=convert.instant_to_proto(known_at or self._services.clock.now_us()),
         )
 
 

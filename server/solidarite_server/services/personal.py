@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import calendar
 import json
+from calendar import monthrange
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from solidarite_server.domain.foyer import Foyer, Role
 from solidarite_server.domain.month import Month
 from solidarite_server.ports import AuditLine, Store, StoredFoyer
 from solidarite_server.services import codec
+from solidarite_server.services.calendar import start_of
 
 _EPOCH = date(1970, 1, 1)
-_PARIS = ZoneInfo("Europe/Paris")
 
 
 def export_person(store: Store, person: bytes, trace: str) -> dict[str, Any]:
@@ -133,9 +132,9 @@ def apply_retention(store: Store, retention: Retention, today: date, actor: str)
     store.write_audit([AuditLine(actor, "RETENTION", "*", f"au {today.isoformat()}")])
     return {
         "enregistrements": store.purge_records((records - _EPOCH).days),
-        "événements de déclarations": store.purge_declarations(_midnight_us(declarations), Month.of(declarations)),
-        "versions de dossiers": store.purge_dossiers(_midnight_us(declarations)),
-        "lignes d'audit": store.purge_audit(_midnight_us(audit)),
+        "événements de déclarations": store.purge_declarations(start_of(declarations), Month.of(declarations)),
+        "versions de dossiers": store.purge_dossiers(start_of(declarations)),
+        "lignes d'audit": store.purge_audit(start_of(audit)),
     }
 
 
@@ -146,11 +145,7 @@ def months_before(day: date, months: int) -> date:
     (datetime.date(2026, 2, 28), datetime.date(2025, 1, 15))
     """
     month = Month.of(day) - months
-    return date(month.year, month.month, min(day.day, calendar.monthrange(month.year, month.month)[1]))
-
-
-def _midnight_us(day: date) -> int:
-    return int(datetime(day.year, day.month, day.day, tzinfo=_PARIS).timestamp()) * 1_000_000
+    return date(month.year, month.month, min(day.day, monthrange(month.year, month.month)[1]))
 
 
 def _instant(us: int) -> str:
