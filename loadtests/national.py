@@ -42,7 +42,6 @@ class National:
     rates: dict[str, Figure]
     behaviour: dict[str, Figure]
     levels: tuple[Level, ...]
-    goal_times_the_peak: float
 
     def rate(self, name: str) -> float:
         """What arrives in a second, for the whole country."""
@@ -59,7 +58,6 @@ def national() -> National:
         rates=_figures(content["rates"]),
         behaviour=_figures(content["behaviour"]),
         levels=levels,
-        goal_times_the_peak=content["goal"]["times_the_peak"],
     )
 
 

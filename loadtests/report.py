@@ -190,7 +190,7 @@ def flow_rows(result: Result) -> list[dict[str, Any]]:
         # A ramp begins at the national peak, and asks for what its last step brought.
         peak = plan.shape.rate(flow, 0) if plan.shape.steps else plan.shape.peaks[flow]
         asked = plan.rate(flow, _last_second(result)) if plan.shape.steps else plan.peak(flow)
-        goals = _figure_of(flow, peak)
+        published = _figure_of(flow, peak)
         by_second = dict.fromkeys(seconds, 0)
         for call in _DONE_BY[flow]:
             for second in seconds:
@@ -204,23 +204,23 @@ def flow_rows(result: Result) -> list[dict[str, Any]]:
                 "asked": round(plan.expected(flow)),
                 "arrived": measures.count(flow, range(int(plan.duration_seconds) + 1)),
                 "done_peak_per_s": round(best_rate(by_second.items()), 2),
-                "source": goals.source if goals else "see the shape",
-                "mark": goals.mark if goals else "SIM",
+                "source": published.source if published else "see the shape",
+                "mark": published.mark if published else "SIM",
             }
         )
     if plan.recomputed_per_second:
-        goal = national().rates["recomputation"]
+        published = national().rates["recomputation"]
         done = measures.count(RECOMPUTED, range(int(plan.duration_seconds) + 1))
         rows.append(
             {
                 "flow": "recomputation",
-                "national_peak_per_s": goal.value,
+                "national_peak_per_s": published.value,
                 "asked_peak_per_s": round(plan.recomputed_per_second, 2),
                 "asked": round(plan.recomputed_per_second * plan.duration_seconds),
                 "arrived": done,
                 "done_peak_per_s": round(done / plan.duration_seconds, 2),
-                "source": goal.source,
-                "mark": goal.mark,
+                "source": published.source,
+                "mark": published.mark,
             }
         )
     return rows

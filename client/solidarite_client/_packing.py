@@ -10,7 +10,6 @@ from solidarite.v1.resource_record_pb2 import ResourceRecordColumns, ResourceRec
 from solidarite_client._settings import Form
 from solidarite_client.models import DocumentRef, DocumentSeal, FluxSource, Mode, ResourceRecord, days_since_epoch
 
-MAX_BATCH_RECORDS = 2000
 _NIR_WIDTH, _DECLARANT_WIDTH, _CONTRACT_WIDTH = 13, 14, 20
 
 Item = ResourceRecord | DocumentSeal | ResourceRecordColumns

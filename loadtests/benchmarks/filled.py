@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from datetime import date
-from pathlib import Path
 
 import numpy as np
 from solidarite_server.domain.foyer import Foyer, Logement, Membre, Role, StatutLogement
@@ -85,8 +84,3 @@ def fill(url: str, foyers: int, keys: Keyring | None = None) -> int:
         count += len(made)
     store.close()
     return count
-
-
-def size_of(path: Path) -> int:
-    """Bytes of a SQLite store with its log."""
-    return sum(file.stat().st_size for file in path.parent.glob(path.name + "*"))

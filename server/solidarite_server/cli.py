@@ -1,21 +1,19 @@
-"""Verbs of the server: `serve`, `demo`, `compute`, `legislation`, `store`."""
+"""Verbs of the server: `serve`, `legislation`, `store`; each of the others has a module of its own, `cli_*`."""
 
 from __future__ import annotations
 
-import json as json_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from solidarite_server.cli_config import ConfigFile, config
-from solidarite_server.cli_options import parse_month
-from solidarite_server.cli_store import KeyFile, Purpose, StoreUrl, opened_store
+from solidarite_server.cli_options import DEFAULT_MONTH, Json, echo_json, parse_month
+from solidarite_server.cli_store import KeyFile, Purpose, StoreUrl, opened_store, store_without_keys
 from solidarite_server.domain.month import Month
 from solidarite_server.legislation import load_legislation
 
 if TYPE_CHECKING:
-    from solidarite_server.ports import Store
     from solidarite_server.settings import Settings
 
 
@@ -57,9 +55,7 @@ def register(app: typer.Typer) -> None:
     cli_personal.register(app)
 
 
-_LATEST = Month(2026, 11)
 At = Annotated[Month, typer.Option("--at", metavar="AAAA-MM", parser=parse_month, help="Mois de la valeur.")]
-Json = Annotated[bool, typer.Option("--json", help="Écrire du JSON plutôt qu'un tableau.")]
 
 
 def serve(
@@ -141,7 +137,7 @@ def _serve_together(settings: Settings) -> int:
 
 def show(
     path: Annotated[str, typer.Argument(metavar="PARAMÈTRE", help="Par exemple rsa.montant_forfaitaire.")] = "",
-    at: At = _LATEST,
+    at: At = DEFAULT_MONTH,
     json: Json = False,
 ) -> int:
     """Montrer la valeur d'un paramètre un mois donné, avec son texte ; sans paramètre, tous."""
@@ -200,7 +196,7 @@ def diff(
 
 def _print(rows: list[dict[str, str]], json: bool, title: str, shown: tuple[str, ...]) -> None:
     if json:
-        typer.echo(json_module.dumps(rows, ensure_ascii=False, indent=2))
+        echo_json(rows)
         return
     from rich.console import Console
     from rich.table import Table
@@ -224,10 +220,8 @@ def _print(rows: list[dict[str, str]], json: bool, title: str, shown: tuple[str,
 
 def check(store: StoreUrl = "sqlite:///solidarite.db") -> int:
     """Vérifier l'intégrité du magasin et de sa chaîne d'audit."""
-    opened = _open(store)
-    if opened is None:
-        return 1
-    found = opened.check()
+    with store_without_keys(store) as opened:
+        found = opened.check()
     for line in found:
         typer.echo(f"Erreur : {line}", err=True)
     if not found:
@@ -266,15 +260,3 @@ def migrate(
         opened.trace_act("MIGRATE_STORE", purpose)
     typer.echo("Le schéma est à jour.")
     return 0
-
-
-def _open(url: str) -> Store | None:
-    from solidarite_server.domain.errors import SolidariteError
-    from solidarite_server.services.clock import SystemClock
-    from solidarite_server.storage import SchemaError, open_existing
-
-    try:
-        return open_existing(url, clock=SystemClock())
-    except (ValueError, SchemaError, SolidariteError) as error:
-        typer.echo(f"Erreur : {error}", err=True)
-        return None

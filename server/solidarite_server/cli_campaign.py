@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import json as json_module
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from solidarite_server.cli_options import Reading, parse_month
-from solidarite_server.cli_store import KeyFile, Purpose, StoreUrl, trace_act
-from solidarite_server.domain.month import Month
+from solidarite_server.cli_options import DeclarationMonth, Json, Reading, echo_json
+from solidarite_server.cli_store import KeyFile, Purpose, StoreUrl, store_without_keys, trace_act
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    from solidarite_server.ports import Store
     from solidarite_server.services.campaign import Progress
 
 
 CampaignId = Annotated[str, typer.Argument(metavar="NOM", help="Nom de la campagne, de 1 à 64 caractères.")]
-DeclarationMonth = Annotated[
-    Month, typer.Option("--month", metavar="AAAA-MM", parser=parse_month, help="Mois de la déclaration.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Écrire du JSON.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -50,41 +43,33 @@ def run(
 ) -> int:
     """Préremplir et calculer les foyers dus ; relancée sous le même nom, la campagne reprend où elle en était."""
     from solidarite_server import campaign_workers
-    from solidarite_server.domain.errors import SolidariteError
     from solidarite_server.legislation import LegislationOptions
     from solidarite_server.services.campaign import run_campaign
 
     if not 1 <= len(campaign_id) <= 64:
         raise typer.BadParameter("attendu : de 1 à 64 caractères", param_hint="NOM")
-    opened = _open(store)
-    if opened is None:
-        return 1
-    trace_act(store, key_file, "RUN_CAMPAIGN", purpose)
     progress = None
-    try:
+    with store_without_keys(store) as opened:
+        trace_act(store, key_file, "RUN_CAMPAIGN", purpose)
         where: AbstractContextManager[Executor] = (
             campaign_workers.dask(dask) if dask else campaign_workers.processes(processes)
         )
-        with where as executor:
-            steps = run_campaign(
-                opened,
-                campaign_id,
-                month,
-                LegislationOptions.read(options),
-                executor=executor,
-                work=campaign_workers.work_on(store),
-            )
-            for progress in steps:
-                if not json:
-                    typer.echo(_line(progress), err=True)
-    except SolidariteError as error:
-        typer.echo(f"Erreur : {error}", err=True)
-        return 1
-    except OSError:
-        typer.echo("Erreur : la grappe Dask ne répond pas.", err=True)
-        return 1
-    finally:
-        opened.close()
+        try:
+            with where as executor:
+                steps = run_campaign(
+                    opened,
+                    campaign_id,
+                    month,
+                    LegislationOptions.read(options),
+                    executor=executor,
+                    work=campaign_workers.work_on(store),
+                )
+                for progress in steps:
+                    if not json:
+                        typer.echo(_line(progress), err=True)
+        except OSError:
+            typer.echo("Erreur : la grappe Dask ne répond pas.", err=True)
+            return 1
     if progress is not None:
         _print(progress, json)
     return 0
@@ -92,19 +77,10 @@ def run(
 
 def show(campaign_id: CampaignId, store: StoreUrl = "sqlite:///solidarite.db", json: Json = False) -> int:
     """Dire où en est une campagne."""
-    from solidarite_server.domain.errors import SolidariteError
     from solidarite_server.services.campaign import campaign_progress
 
-    opened = _open(store)
-    if opened is None:
-        return 1
-    try:
+    with store_without_keys(store) as opened:
         _print(campaign_progress(opened, campaign_id), json)
-    except SolidariteError as error:
-        typer.echo(f"Erreur : {error}", err=True)
-        return 1
-    finally:
-        opened.close()
     return 0
 
 
@@ -126,31 +102,28 @@ def controls(
     from solidarite_server.services.declarations import DeclarationService
     from solidarite_server.services.life import Benefit
 
-    opened = _open(store)
-    if opened is None:
-        return 1
-    trace_act(store, key_file, "RUN_CONTROLS", purpose)
     reading = LegislationOptions.read(options)
-    service = DeclarationService(opened, SystemClock(), reading)
     findings: list[Finding] = []
     totals: dict[tuple[str, Benefit], ControlTotal] = {}
     compared = 0
-    for block in run_controls(opened, service, month, reading, detect_non_recours=non_recours):
-        compared += block.compared
-        totals_of(block.findings, totals)
-        findings.extend(block.findings)
-    opened.close()
-    rows = [
-        {
-            "cause": cause,
-            "benefit": benefit.name,
-            "foyers": total.foyers,
-            "indu_cents": total.indu_cents,
-            "rappel_cents": total.rappel_cents,
-        }
-        for (cause, benefit), total in sorted(totals.items())
-    ]
+    with store_without_keys(store) as opened:
+        trace_act(store, key_file, "RUN_CONTROLS", purpose)
+        service = DeclarationService(opened, SystemClock(), reading)
+        for block in run_controls(opened, service, month, reading, detect_non_recours=non_recours):
+            compared += block.compared
+            totals_of(block.findings, totals)
+            findings.extend(block.findings)
     if json:
+        rows = [
+            {
+                "cause": cause,
+                "benefit": benefit.name,
+                "foyers": total.foyers,
+                "indu_cents": total.indu_cents,
+                "rappel_cents": total.rappel_cents,
+            }
+            for (cause, benefit), total in sorted(totals.items())
+        ]
         listed = [
             {
                 "numero_allocataire": f.numero_allocataire,
@@ -161,32 +134,22 @@ def controls(
             }
             for f in findings
         ]
-        _echo_json({"foyers_compared": compared, "totals": rows, "findings": listed})
+        echo_json({"foyers_compared": compared, "totals": rows, "findings": listed})
         return 0
+    from solidarite_client.cli_common import euros
+
     typer.echo(f"{compared} déclarations comparées, {len(findings)} écarts.")
-    for row in rows:
+    for (cause, benefit), total in sorted(totals.items()):
         typer.echo(
-            f"{row['cause']}, {row['benefit']} : {row['foyers']} foyers, "
-            f"indus {_euros(row['indu_cents'])}, rappels {_euros(row['rappel_cents'])}"
+            f"{cause}, {benefit.name} : {total.foyers} foyers, "
+            f"indus {euros(total.indu_cents)}, rappels {euros(total.rappel_cents)}"
         )
     return 0
 
 
-def _open(url: str) -> Store | None:
-    from solidarite_server.domain.errors import SolidariteError
-    from solidarite_server.services.clock import SystemClock
-    from solidarite_server.storage import SchemaError, open_existing
-
-    try:
-        return open_existing(url, clock=SystemClock())
-    except (ValueError, SchemaError, SolidariteError) as error:
-        typer.echo(f"Erreur : {error}", err=True)
-        return None
-
-
 def _print(progress: Progress, json: bool) -> None:
     if json:
-        _echo_json(
+        echo_json(
             {
                 "foyers_done": progress.foyers_done,
                 "refusals_by_reason": dict(progress.refusals),
@@ -199,10 +162,12 @@ def _print(progress: Progress, json: bool) -> None:
             }
         )
         return
+    from solidarite_client.cli_common import euros
+
     typer.echo(_line(progress))
     typer.echo(
-        f"Premier mois de droit : RSA {_euros(progress.rsa_total_cents)}, "
-        f"prime d'activité {_euros(progress.prime_activite_total_cents)}."
+        f"Premier mois de droit : RSA {euros(progress.rsa_total_cents)}, "
+        f"prime d'activité {euros(progress.prime_activite_total_cents)}."
     )
     for reason, count in sorted(progress.refusals.items()):
         typer.echo(f"Non calculés ({reason}) : {count}")
@@ -214,12 +179,3 @@ def _line(progress: Progress) -> str:
         f"{progress.foyers_done} foyers calculés, {sum(progress.refusals.values())} non calculés, "
         f"environ {left} restants, {progress.foyers_per_s:.0f} foyers/s"
     )
-
-
-def _euros(cents: Any) -> str:
-    whole, fraction = divmod(int(cents), 100)
-    return f"{whole:,}".replace(",", "\u202f") + f",{fraction:02d}\xa0€"
-
-
-def _echo_json(value: object) -> None:
-    typer.echo(json_module.dumps(value, ensure_ascii=False, indent=2))

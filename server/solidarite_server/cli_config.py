@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json as json_module
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from solidarite_server.cli_options import Json, echo_json
 from solidarite_server.configuration import ConfigurationError, explain, load_settings
 
 ConfigFile = Annotated[
@@ -22,7 +22,7 @@ def config(
     explain_all: Annotated[
         bool, typer.Option("--explain", help="Montrer aussi les valeurs par défaut et à quoi sert chaque réglage.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Écrire du JSON plutôt qu'un tableau.")] = False,
+    json: Json = False,
 ) -> int:
     """Vérifier les réglages et montrer d'où vient chacun ; les secrets sont masqués."""
     try:
@@ -32,7 +32,7 @@ def config(
         return 2
     shown = [row for row in rows if explain_all or row.origin != "défaut"]
     if json:
-        typer.echo(json_module.dumps([asdict(row) for row in shown], ensure_ascii=False, indent=2))
+        echo_json([asdict(row) for row in shown])
         return 0
     from rich.console import Console
     from rich.table import Table

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ from typing import Annotated
 import typer
 
 from solidarite_server.cli_config import ConfigFile
+from solidarite_server.cli_options import Json, echo_json
 from solidarite_server.cli_store import KeyFile, Purpose, trace_act
 from solidarite_server.configuration import ConfigurationError, load_settings
 
@@ -24,7 +24,7 @@ def doctor(
     config: ConfigFile = None,
     store: Annotated[str | None, typer.Option("--store", metavar="URL", help="Un autre magasin.")] = None,
     complete: Annotated[bool, typer.Option("--complete", help="Relire aussi tout le magasin.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Écrire du JSON plutôt qu'un tableau.")] = False,
+    json: Json = False,
 ) -> int:
     """Examiner l'installation sans rien changer : réglages, clés, TLS, adresses, disque, magasin, horloge, versions."""
     from solidarite_server.doctor import Finding, examine
@@ -36,7 +36,7 @@ def doctor(
     else:
         findings = [Finding("réglages", "ok", "lus"), *examine(settings, complete=complete)]
     if json:
-        typer.echo(json_module.dumps([asdict(finding) for finding in findings], ensure_ascii=False, indent=2))
+        echo_json([asdict(finding) for finding in findings])
     else:
         for finding in findings:
             typer.echo(f"{finding.state:<10} {finding.name} : {finding.found}")

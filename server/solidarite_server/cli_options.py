@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 import typer
@@ -41,3 +42,17 @@ def parse_month(text: str | Month) -> Month:
         return Month.parse(text)
     except ValueError:
         raise typer.BadParameter("attendu : un mois écrit AAAA-MM") from None
+
+
+DEFAULT_MONTH = Month(2026, 11)
+"""The month that a verb takes when it is given none: the published figures of the simulations are those of this one."""
+
+DeclarationMonth = Annotated[
+    Month, typer.Option("--month", metavar="AAAA-MM", parser=parse_month, help="Mois de la déclaration.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Écrire du JSON.")]
+
+
+def echo_json(value: object) -> None:
+    """Write a result for a program to read."""
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))

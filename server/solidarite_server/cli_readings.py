@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json as json_module
-from typing import Annotated
-
 import typer
 
+from solidarite_server.cli_options import Json, echo_json
 from solidarite_server.legislation import LegislationOptions, values_of
 
 READINGS = {
@@ -60,7 +58,7 @@ READINGS = {
 """By option: the doubt of REGULATION §10 (none for a simplification of OpenFisca), and what it does, in French."""
 
 
-def options(json: Annotated[bool, typer.Option("--json", help="Écrire du JSON plutôt qu'un tableau.")] = False) -> int:
+def options(json: Json = False) -> int:
     """Montrer les lectures de la loi qui peuvent se choisir, et celle que le projet retient."""
     oracle = LegislationOptions.openfisca().changed()
     rows = [
@@ -75,7 +73,7 @@ def options(json: Annotated[bool, typer.Option("--json", help="Écrire du JSON p
         for name, (doubt, text) in READINGS.items()
     ]
     if json:
-        typer.echo(json_module.dumps(rows, ensure_ascii=False, indent=2))
+        echo_json(rows)
         return 0
     for row in rows:
         doubt = f" ({row['doubt']})" if row["doubt"] else ""

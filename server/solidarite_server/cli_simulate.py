@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_module
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from solidarite_server.cli_options import parse_month
+from solidarite_server.cli_options import DEFAULT_MONTH, DeclarationMonth, Json, echo_json, parse_month
 from solidarite_server.cli_store import KeyFile, operator
 from solidarite_server.domain.month import Month
 
@@ -31,16 +30,11 @@ def register(app: typer.Typer) -> None:
     app.add_typer(simulate, name="simulate")
 
 
-_LATEST = Month(2026, 11)
 Foyers = Annotated[int, typer.Option("--foyers", min=1, help="Nombre de foyers synthétiques.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Graine : la même donne les mêmes foyers.")]
-DeclarationMonth = Annotated[
-    Month, typer.Option("--month", metavar="AAAA-MM", parser=parse_month, help="Mois de la déclaration.")
-]
 Output = Annotated[
     Path | None, typer.Option("--output", metavar="FICHIER.html", help="Rapport à écrire, avec ses graphiques.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Écrire du JSON.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="SECTION.NOMBRE=VALEUR", help="Changer une marge, par exemple recours.rsa.valeur=1."),
@@ -51,7 +45,7 @@ Processes = Annotated[int, typer.Option("--processes", min=1, max=64, help="Proc
 def population(
     foyers: Foyers,
     seed: Seed = 1,
-    month: DeclarationMonth = _LATEST,
+    month: DeclarationMonth = DEFAULT_MONTH,
     output: Annotated[
         Path | None, typer.Option("--output", metavar="FICHIER.parquet", help="Fichier à écrire.")
     ] = None,
@@ -173,7 +167,7 @@ def calibration(
     from solidarite_server.simulation import report
     from solidarite_server.simulation.calibration import calibrate
 
-    people = _accepted(foyers, seed, _LATEST, settings)
+    people = _accepted(foyers, seed, DEFAULT_MONTH, settings)
     if people is None:
         return 2
     warm_up()
@@ -181,7 +175,7 @@ def calibration(
     if output is not None and not _written(output, report.calibration_page(found, foyers, seed)):
         return 1
     if json:
-        _echo_json([{**asdict(row), "mois": str(row.mois), "gap": row.gap} for row in found])
+        echo_json([{**asdict(row), "mois": str(row.mois), "gap": row.gap} for row in found])
         return 0
     _print_table(
         f"Calage : {report.number(foyers)} foyers synthétiques, graine {seed}",
@@ -221,7 +215,7 @@ def reform(
     from solidarite_server.simulation.overlay import read_overlay
     from solidarite_server.simulation.reform import MonthRefused, compare
 
-    people = _accepted(foyers, seed, _LATEST, settings)
+    people = _accepted(foyers, seed, DEFAULT_MONTH, settings)
     if people is None:
         return 2
     try:
@@ -241,7 +235,7 @@ def reform(
     if output is not None and not _written(output, report.reform_page(outcome, text)):
         return 1
     if json:
-        _echo_json(
+        echo_json(
             {**asdict(outcome), "mois_droit": str(outcome.mois_droit), "cout_annuel_cents": outcome.cout_annuel_cents}
         )
         return 0
@@ -255,7 +249,7 @@ def reform(
 def prefill_errors(
     foyers: Foyers = 100_000,
     seed: Seed = 1,
-    month: DeclarationMonth = _LATEST,
+    month: DeclarationMonth = DEFAULT_MONTH,
     output: Output = None,
     json: Json = False,
     settings: Settings = None,
@@ -274,7 +268,7 @@ def prefill_errors(
     if output is not None and not _written(output, report.prefill_page(outcome)):
         return 1
     if json:
-        _echo_json({**asdict(outcome), "mois_declaration": str(outcome.mois_declaration)})
+        echo_json({**asdict(outcome), "mois_declaration": str(outcome.mois_declaration)})
         return 0
     _print_table(
         f"Déclarations de {month}, foyers qui demandent un droit",
@@ -319,7 +313,3 @@ def _print_table(title: str, heads: Sequence[str], rows: Iterable[Sequence[str]]
     for row in rows:
         table.add_row(*row)
     Console(highlight=False).print(table)
-
-
-def _echo_json(value: object) -> None:
-    typer.echo(json_module.dumps(value, ensure_ascii=False, indent=2))

@@ -96,6 +96,25 @@ def opened_store(url: str, key_file: Path | None) -> Iterator[OpenedStore]:
         store.close()
 
 
+@contextmanager
+def store_without_keys(url: str) -> Iterator[Store]:
+    """Open a store that is there, for what needs no keys; leaves the command with a sentence when it cannot be."""
+    from solidarite_server.domain.errors import SolidariteError
+    from solidarite_server.services.clock import SystemClock
+    from solidarite_server.storage import SchemaError, open_existing
+
+    try:
+        store = open_existing(url, clock=SystemClock())
+    except (ValueError, SchemaError, SolidariteError) as error:
+        raise _refused(str(error)) from None
+    try:
+        yield store
+    except SolidariteError as error:
+        raise _refused(error.message_fr) from None
+    finally:
+        store.close()
+
+
 def trace_act(url: str, key_file: Path | None, action: str, purpose: str) -> None:
     """`OpenedStore.trace_act`, for verbs that open the store in their own way, without its keys.
 
@@ -103,8 +122,7 @@ def trace_act(url: str, key_file: Path | None, action: str, purpose: str) -> Non
     """
     from solidarite_server.domain.errors import StoreUnavailable
     from solidarite_server.ports import AuditLine
-    from solidarite_server.services.clock import SystemClock
-    from solidarite_server.storage import key_file_of, open_existing
+    from solidarite_server.storage import key_file_of
 
     try:
         known = key_file_of(url, key_file).exists()
@@ -114,13 +132,11 @@ def trace_act(url: str, key_file: Path | None, action: str, purpose: str) -> Non
         with opened_store(url, key_file) as opened:
             opened.trace_act(action, purpose)
         return
-    store = open_existing(url, clock=SystemClock())
-    try:
-        store.write_audit([AuditLine(operator(), action, "*", purpose)])
-    except StoreUnavailable as error:
-        raise _refused(f"{error.message_fr} Donnez-le : --key-file.") from None
-    finally:
-        store.close()
+    with store_without_keys(url) as store:
+        try:
+            store.write_audit([AuditLine(operator(), action, "*", purpose)])
+        except StoreUnavailable as error:
+            raise _refused(f"{error.message_fr} Donnez-le : --key-file.") from None
 
 
 def operator() -> str:
