@@ -38,7 +38,7 @@ class _ParameterDateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Paramet
     """PARAMETER_DATE_REFERENCE: every value by month of earnings."""
 
 class ParameterDate(_ParameterDate, metaclass=_ParameterDateEnumTypeWrapper):
-    """ParameterDate forces which month's value of a parameter applies (REGULATION §4.5)."""
+    """ParameterDate forces which month's value of a parameter applies, where the texts leave a doubt."""
 
 PARAMETER_DATE_UNSPECIFIED: ParameterDate.ValueType  # 0
 """PARAMETER_DATE_UNSPECIFIED is read as AS_WRITTEN."""
@@ -205,7 +205,9 @@ class ExplanationStep(_message.Message):
     personne: _builtins.str
     """personne is the member concerned; empty when it is the household."""
     depth: _builtins.int
-    """depth is the place in the outline, from 0: a step is the sum of the deeper ones before it that count."""
+    """depth is the place in the outline, from 0: a step is the sum of the deeper ones before it that count. Today every
+    step has depth 1 and counts: together they add up to the benefit.
+    """
     counts: _builtins.bool
     """counts is true when the amount enters the sum of its parent."""
     @_builtins.property

@@ -33,7 +33,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_FOYER_UNKNOWN: _ErrorReason.ValueType  # 4
     """ERROR_REASON_FOYER_UNKNOWN: no dossier that the caller may see. Status NOT_FOUND."""
     ERROR_REASON_DECLARATION_UNKNOWN: _ErrorReason.ValueType  # 5
-    """ERROR_REASON_DECLARATION_UNKNOWN: no declaration that the caller may see. Status NOT_FOUND."""
+    """ERROR_REASON_DECLARATION_UNKNOWN: no declaration that the caller may see. Status NOT_FOUND. Not sent
+    today: every known dossier has a declaration to prefill.
+    """
     ERROR_REASON_CAMPAIGN_UNKNOWN: _ErrorReason.ValueType  # 6
     """ERROR_REASON_CAMPAIGN_UNKNOWN: no campaign of that identifier. Status NOT_FOUND."""
     ERROR_REASON_NOT_FOUND: _ErrorReason.ValueType  # 7
@@ -95,7 +97,9 @@ ERROR_REASON_BATCH_TOO_LARGE: ErrorReason.ValueType  # 3
 ERROR_REASON_FOYER_UNKNOWN: ErrorReason.ValueType  # 4
 """ERROR_REASON_FOYER_UNKNOWN: no dossier that the caller may see. Status NOT_FOUND."""
 ERROR_REASON_DECLARATION_UNKNOWN: ErrorReason.ValueType  # 5
-"""ERROR_REASON_DECLARATION_UNKNOWN: no declaration that the caller may see. Status NOT_FOUND."""
+"""ERROR_REASON_DECLARATION_UNKNOWN: no declaration that the caller may see. Status NOT_FOUND. Not sent
+today: every known dossier has a declaration to prefill.
+"""
 ERROR_REASON_CAMPAIGN_UNKNOWN: ErrorReason.ValueType  # 6
 """ERROR_REASON_CAMPAIGN_UNKNOWN: no campaign of that identifier. Status NOT_FOUND."""
 ERROR_REASON_NOT_FOUND: ErrorReason.ValueType  # 7

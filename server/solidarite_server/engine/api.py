@@ -105,8 +105,6 @@ class ExplanationStep:
     parameters: tuple[DatedParameter, ...]
     mois: Month | None
     personne: str
-    depth: int = 1
-    counts: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -246,8 +246,8 @@ def _step(step: ExplanationStep) -> entitlement_pb2.ExplanationStep:
         amount_cents=str(step.amount_cents.quantize(Decimal("0.0001"))),
         article=step.article,
         personne=step.personne,
-        depth=step.depth,
-        counts=step.counts,
+        depth=1,
+        counts=True,
         parameters=[
             entitlement_pb2.DatedParameter(
                 name=parameter.name,

@@ -197,7 +197,8 @@ export type ExplanationStep = Message<"solidarite.v1.ExplanationStep"> & {
   personne: string;
 
   /**
-   * depth is the place in the outline, from 0: a step is the sum of the deeper ones before it that count.
+   * depth is the place in the outline, from 0: a step is the sum of the deeper ones before it that count. Today every
+   * step has depth 1 and counts: together they add up to the benefit.
    *
    * @generated from field: uint32 depth = 7;
    */
@@ -576,7 +577,7 @@ export const GetEntitlementsResponseSchema: GenMessage<GetEntitlementsResponse> 
   messageDesc(file_solidarite_v1_entitlement, 11);
 
 /**
- * ParameterDate forces which month's value of a parameter applies (REGULATION §4.5).
+ * ParameterDate forces which month's value of a parameter applies, where the texts leave a doubt.
  *
  * @generated from enum solidarite.v1.ParameterDate
  */

@@ -58,7 +58,8 @@ export enum ErrorReason {
   FOYER_UNKNOWN = 4,
 
   /**
-   * ERROR_REASON_DECLARATION_UNKNOWN: no declaration that the caller may see. Status NOT_FOUND.
+   * ERROR_REASON_DECLARATION_UNKNOWN: no declaration that the caller may see. Status NOT_FOUND. Not sent
+   * today: every known dossier has a declaration to prefill.
    *
    * @generated from enum value: ERROR_REASON_DECLARATION_UNKNOWN = 5;
    */
