@@ -288,7 +288,7 @@ def _door(settings: Settings, clock: Clock) -> Door:
             settings.token_lifetime_seconds,
         )
         verifier = TokenVerifier(settings.token_keys_file, rules, clock)
-    return Door(verifier, open_to_all=not settings.asks_for_identities)
+    return Door(verifier, clock, open_to_all=not settings.asks_for_identities)
 
 
 def _run_campaign(

@@ -31,6 +31,7 @@ from solidarite.v1 import (
 from solidarite_server import authority
 from solidarite_server.bootstrap import RunningServer, start_server
 from solidarite_server.domain.identity import BenefitScope, Scope
+from solidarite_server.ports import Clock
 from solidarite_server.services.tokens import new_signing_key, read_private_keys
 from solidarite_server.settings import Settings
 
@@ -94,7 +95,7 @@ class Door:
 
 
 @contextmanager
-def running_door(folder: Path, **settings: Any) -> Iterator[Door]:
+def running_door(folder: Path, clock: Clock | None = None, **settings: Any) -> Iterator[Door]:
     """Serve a store in `folder` with TLS, certificates of sources and tokens, as `auth init` sets it up."""
     authority.create(folder / "auth", ["127.0.0.1"], folder / "porte.db")
     auth = folder / "auth"
@@ -112,7 +113,7 @@ def running_door(folder: Path, **settings: Any) -> Iterator[Door]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    server = asyncio.run_coroutine_threadsafe(start_server(chosen), loop).result(120)
+    server = asyncio.run_coroutine_threadsafe(start_server(chosen, clock), loop).result(120)
     door = Door(folder, server)
     try:
         yield door

@@ -5,12 +5,19 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import queue
 import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import grpc
 import pytest
+from joserfc import jws
+from solidarite.v1 import declaration_pb2, declaration_pb2_grpc, foyer_pb2, foyer_pb2_grpc
+from solidarite_client import NatureRessource, add
 from solidarite_client.cli import main
+from solidarite_client.cli_foyer import read_dossiers
 from solidarite_server import authority
 from solidarite_server.bootstrap import SettingsError, start_server
 from solidarite_server.domain.errors import Unauthenticated
@@ -27,8 +34,10 @@ from solidarite_server.services.tokens import (
 )
 from solidarite_server.settings import Settings
 
+from tests.integration.server.served import MovedClock
 from tests.integration.stores.records import HandClock
-from tests.security.door import Door, bearer, call, claims, methods, request_of, running_door, sign_claims
+from tests.security.conftest import as_agent
+from tests.security.door import SOURCE, Door, bearer, call, claims, methods, request_of, running_door, sign_claims
 
 START = 1_800_000_000
 RULES = TokenRules(authority.ISSUER, authority.AUDIENCE, leeway_seconds=30, lifetime_seconds=3_600)
@@ -104,6 +113,13 @@ def test_a_token_that_would_write_a_nir_into_the_trail_is_refused(claim: str, ve
     assert not verified.at(0, kind="agent", **{claim: "2 55 08 14 168 025 38"})
 
 
+def test_a_token_too_deep_to_be_read_is_refused_as_any_other(verified: Verified):
+    """Whoever holds a signing key is trusted to name identities, not to give the log something to say."""
+    deep = jws.serialize_compact({"alg": "ES256", "kid": "k1"}, b"[" * 1_200 + b"]" * 1_200, KEY)
+    with pytest.raises(Unauthenticated):
+        verified.verifier.identity(deep)
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -111,6 +127,7 @@ def test_a_token_that_would_write_a_nir_into_the_trail_is_refused(claim: str, ve
         json.dumps({"keys": [{"kty": "oct", "k": "eA", "kid": "a", "alg": "HS256"}]}).encode(),
         json.dumps({"keys": [{"kty": "EC", "kid": "a", "alg": "ES256"}]}).encode(),
         json.dumps({"keys": [{"kty": "EC", "alg": "ES256"}]}).encode(),
+        key_set_bytes([KEY, new_signing_key(str(KEY.kid))], private=False),
     ],
 )  # fmt: skip
 def test_a_file_that_is_no_set_of_public_keys_is_refused_in_french(content: bytes, tmp_path: Path):
@@ -119,7 +136,7 @@ def test_a_file_that_is_no_set_of_public_keys_is_refused_in_french(content: byte
         read_public_keys(tmp_path / "k.json")
 
 
-def test_keys_change_while_the_server_runs(tmp_path: Path):
+def test_keys_change_while_the_server_runs(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     name = "solidarite.v1.EntitlementService/ComputeEntitlements"
 
     def code(door: Door, token: str) -> grpc.StatusCode:
@@ -143,10 +160,57 @@ def test_keys_change_while_the_server_runs(tmp_path: Path):
         (door.auth / authority.PUBLIC_KEYS).write_bytes(whole[:40])
         time.sleep(1.2)  # longer than the server waits between two looks at the file
         assert code(door, door.token()) is passed
+        assert "".join(capfd.readouterr()).count("token_keys_refused") == 1
         (door.auth / authority.PUBLIC_KEYS).write_bytes(whole)
         assert main(["auth", "keys", "rotate", "--dir", str(door.auth), "--keep", "0"]) == 0
         after_rotation(door, old, refused)
         after_rotation(door, door.token(), passed)
+
+
+def test_a_credential_that_ends_opens_nothing_more_where_it_was_in_use(tmp_path: Path, samples: Path):
+    """A stream asks who sends, and who is told, at each message; a connection, at each call."""
+    clock = MovedClock(datetime.now(UTC))
+
+    def of_now() -> dict[str, int]:
+        start = clock.now_us() // 1_000_000
+        return {"iat": start, "nbf": start, "exp": start + 600}
+
+    foyer, *_ = read_dossiers(samples / "foyers.json")
+    numero, position = foyer.numero_allocataire, "solidarite.v1.ResourceRecordService/GetIngestionPosition"
+    with running_door(tmp_path, clock) as door:
+        with as_agent(door, **of_now()) as agent:
+            agent.upsert_foyer(foyer)
+        token = bearer(door.token(**of_now()))
+        watch = declaration_pb2.WatchDeclarationRequest(numero_allocataire=numero)
+        watch.mois_declaration.year, watch.mois_declaration.month = 2026, 11
+        stub = declaration_pb2_grpc.DeclarationServiceStub(door.channel())
+        watched = stub.WatchDeclaration(watch, metadata=token, timeout=60)
+        assert next(watched).etag
+        sent: queue.SimpleQueue[foyer_pb2.StreamFoyersRequest | None] = queue.SimpleQueue()
+        foyers = foyer_pb2_grpc.FoyerServiceStub(door.channel())
+        streamed = foyers.StreamFoyers(iter(sent.get, None), metadata=token, timeout=60)
+        sent.put(foyer_pb2.StreamFoyersRequest(batch_sequence=1, foyers=[foyer]))
+        assert next(streamed).batch_sequence == 1
+        assert not isinstance(call(door.channel(SOURCE), position, request_of(methods()[position])), grpc.RpcError)
+
+        clock.now += timedelta(days=2)
+        del foyer.prestations[:]
+        sent.put(foyer_pb2.StreamFoyersRequest(batch_sequence=2, foyers=[foyer]))
+        assert refused(lambda: next(streamed)) is grpc.StatusCode.UNAUTHENTICATED
+        sent.put(None)
+        with as_agent(door, **of_now()) as agent:
+            assert agent.get_foyer(numero).foyer.prestations
+            seen = agent.prefill_declaration(numero, "2026-11")
+            salary = add("Amina", "2026-07", NatureRessource.SALAIRE, 100_00)
+            agent.amend_declaration(numero, "2026-11", etag=seen.etag, amendments=[salary])  # it is to be told
+        assert refused(lambda: next(watched)) is grpc.StatusCode.UNAUTHENTICATED
+        assert "expiré" in call(door.channel(SOURCE), position, request_of(methods()[position])).details()
+
+
+def refused(act: Callable[[], object]) -> grpc.StatusCode:
+    with pytest.raises(grpc.RpcError) as error:
+        act()
+    return error.value.code()
 
 
 def test_the_newest_key_signs_and_the_oldest_are_dropped(tmp_path: Path):

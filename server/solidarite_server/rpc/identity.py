@@ -10,15 +10,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote
 
 import grpc
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from solidarite_server.domain.errors import PermissionRefused, Unauthenticated
 from solidarite_server.domain.identity import ALL_BENEFITS, SOURCE_URN, Identity, development_identity, source_identity
-from solidarite_server.ports import AuditLine
+from solidarite_server.ports import AuditLine, Clock
 from solidarite_server.services.audit import AuditTrail, dossier_subject
 from solidarite_server.services.rights import PUBLIC, RIGHTS, Owner, Right, check, owns
 
@@ -69,9 +72,10 @@ class Verifier(Protocol):
 class Door:
     """Finds the identity of a call."""
 
-    def __init__(self, verifier: Verifier | None, *, open_to_all: bool) -> None:
+    def __init__(self, verifier: Verifier | None, clock: Clock, *, open_to_all: bool) -> None:
         """`open_to_all`: no identity is configured, everybody is the development identity."""
         self._verifier = verifier
+        self._clock = clock
         self._open = development_identity() if open_to_all else None
 
     def identity(self, context: Context) -> Identity:
@@ -79,10 +83,14 @@ class Door:
         if self._open is not None:
             return self._open
         token = _bearer(context)
-        source = _certified_source(context)
-        if source is not None:
+        shown = context.auth_context().get("x509_pem_cert")
+        if shown is not None:
             if token is not None:
                 raise Unauthenticated("Une source se présente par son certificat seul, sans jeton.")
+            source, end_us = _certified(bytes(shown[0]))
+            if self._clock.now_us() > end_us:
+                # The handshake looked at it once; its connection may be kept open for ever.
+                raise Unauthenticated("Le certificat de cette source a expiré : demandez-en un nouveau.")
             return source
         if token is None or self._verifier is None:
             raise Unauthenticated("Cet appel demande une identité : un jeton, ou le certificat d'une source.")
@@ -99,18 +107,28 @@ def _bearer(context: Context) -> str | None:
     return token.strip()
 
 
-def _certified_source(context: Context) -> Identity | None:
-    """The source of a certificate that the handshake accepted; None without a certificate."""
-    peer = context.auth_context()
-    if "x509_pem_cert" not in peer:
-        return None
-    names = [name.decode("utf-8", "replace") for name in peer.get("x509_subject_alternative_name", ())]
-    found = [unquote(name.removeprefix(SOURCE_URN)) for name in names if name.startswith(SOURCE_URN)]
-    if not found:
-        found = [name.decode("utf-8", "replace") for name in peer.get("x509_common_name", ())]
-    if len(found) != 1 or not found[0]:
+@lru_cache(maxsize=1_024)
+def _certified(pem: bytes) -> tuple[Identity, int]:
+    """The source of a certificate that the handshake accepted, and until when it holds (µs since 1970).
+
+    Read from the certificate itself: what gRPC says of it ends at a NUL, holds the first CN only, and does not tell a
+    URI from a mail address.
+    """
+    try:
+        certificate = x509.load_pem_x509_certificate(pem)
+        try:
+            names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+            uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+        except x509.ExtensionNotFound:
+            uris = []
+        found = [unquote(uri.removeprefix(SOURCE_URN), errors="strict") for uri in uris if uri.startswith(SOURCE_URN)]
+        if not found:
+            found = [str(name.value) for name in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    except ValueError:
+        found = []
+    if len(found) != 1 or not found[0] or not found[0].isprintable():
         raise Unauthenticated("Ce certificat ne nomme pas une source, et une seule.")
-    return source_identity(found[0])
+    return source_identity(found[0]), int(certificate.not_valid_after_utc.timestamp() * 1_000_000)
 
 
 class IdentityInterceptor(grpc.aio.ServerInterceptor):
@@ -139,6 +157,7 @@ class IdentityInterceptor(grpc.aio.ServerInterceptor):
                 identity, checked = await admit.admitted(context, request, streamed=handler.request_streaming)
                 async with admit:
                     async for response in inner_stream(checked, context):
+                        self._door.identity(context)  # a credential that ended meanwhile is told nothing more
                         yield _seen_by(identity, response)
 
             make = (
@@ -181,7 +200,7 @@ class _Admission:
         if streamed:
             if not right.entries:
                 await self._audit(right, identity, "*")
-            return identity, self._each(right, identity, request)
+            return identity, self._each(right, identity, request, context)
         return identity, await self._one(right, identity, request)
 
     async def _one(self, right: Right, identity: Identity, request: Any) -> Any:
@@ -206,8 +225,11 @@ class _Admission:
             setattr(holder, name, _NO_DOSSIER)
         return request
 
-    async def _each(self, right: Right, identity: Identity, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async def _each(
+        self, right: Right, identity: Identity, requests: AsyncIterator[Any], context: Context
+    ) -> AsyncIterator[Any]:
         async for request in requests:
+            self._door.identity(context)  # a credential that ended meanwhile brings nothing more
             if right.entries:
                 subjects = [dossier_subject(entry.numero_allocataire) for entry in getattr(request, right.entries)]
                 _lines.set(_Lines(*(_line(right, identity, subject) for subject in subjects)))

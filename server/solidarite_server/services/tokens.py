@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import structlog
 from joserfc import jws, jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key, KeySet, RSAKey
@@ -32,6 +33,7 @@ MAX_TOKEN_BYTES = 4_096
 MAX_NAME = 64
 _KEPT_TOKENS = 10_000
 _KEYS_SECONDS = 1.0
+_log = structlog.get_logger("solidarite.tokens")
 _REFUSED = "Ce jeton n'est pas accepté : demandez-en un à l'exploitant (solidarite auth token)."
 
 
@@ -60,7 +62,7 @@ class TokenVerifier:
         self._rules = rules
         self._clock = clock
         self._keys = read_public_keys(keys_file)
-        self._stamp = _stamp(keys_file)
+        self._stamp = self._told = _stamp(keys_file)
         self._looked_at = time.monotonic()
         self._guard = threading.Lock()
         self._known: OrderedDict[str, tuple[Identity, int, int]] = OrderedDict()
@@ -94,11 +96,16 @@ class TokenVerifier:
             return
         try:
             keys = read_public_keys(self._keys_file)
-        except KeySetError:
-            return  # half written: the keys held go on serving until it can be read
+        except KeySetError as error:
+            # Half written: the keys held go on serving until it can be read. Left so, a key taken away still opens.
+            if stamp != self._told:
+                self._told = stamp
+                _log.error("token_keys_refused", detail=str(error))
+            return
         with self._guard:
             self._keys, self._stamp = keys, stamp
             self._known.clear()
+        _log.info("token_keys_reloaded")
 
     def _verified(self, token: str, now: int) -> tuple[Identity, int, int]:
         if len(token) > MAX_TOKEN_BYTES:
@@ -108,7 +115,7 @@ class TokenVerifier:
             key = self._keys[header["kid"]]
             algorithm = str(key.as_dict()["alg"])
             claims = jwt.decode(token, key, algorithms=[algorithm]).claims
-        except (JoseError, ValueError, KeyError, TypeError, UnicodeEncodeError):
+        except (JoseError, ValueError, KeyError, TypeError, RecursionError):
             raise Unauthenticated(_REFUSED) from None
         return self._identity(claims, now)
 
@@ -173,6 +180,8 @@ def read_public_keys(path: Path) -> dict[str, Key]:
             )
         if "d" in entry:
             raise KeySetError(f"{path.name} contient une clé privée : le serveur ne reçoit que des clés publiques.")
+        if entry["kid"] in found:
+            raise KeySetError(f"Deux clés de {path.name} portent le même « kid » : chacune a le sien.")
         try:
             found[entry["kid"]] = _KEY_KINDS[entry["alg"]].import_key(entry)
         except (JoseError, ValueError, KeyError, TypeError):
