@@ -143,6 +143,18 @@ def test_an_anchor_shows_a_store_put_back_as_it_was(store: SqlStore, tmp_path: P
     old.close()
 
 
+def test_an_anchor_of_lines_that_are_gone_proves_nothing_and_says_so(store: SqlStore):
+    """Who holds the keys may write the chain anew from a later line on: it must not pass for the end of a retention."""
+    anchors = {line.number: AuditAnchor(line.number, line.hash) for line in store.audit_lines()}
+    ((gone,),) = store._reading().rows("SELECT at_us FROM audit WHERE id = 5")
+    assert store.purge_audit(gone + 1) == 5
+    assert store.verify_audit() == []
+    # The last line removed is known by its hash.
+    assert [number for number, anchor in anchors.items() if not store.verify_audit(anchor)] == [5, 6, 7, 8]
+    assert "plus ancienne que la première ligne gardée (6)" in store.verify_audit(anchors[4])[0]
+    assert "récrite" in store.verify_audit(AuditAnchor(5, bytes(32)))[0]
+
+
 def test_lines_are_not_written_without_the_key(store: SqlStore, tmp_path: Path):
     """They would break the seal of a good chain."""
     keyless = SqliteStore(tmp_path / "a.db", clock=HandClock())
@@ -218,7 +230,8 @@ def test_a_change_that_failed_is_dropped_with_its_line_and_the_next_one_passes()
     ("asked", "kept"),
     [
         ("0000001", "0000001"), ("2550814168025", "(illisible)"), ("2 55 08 14 168 025", "(illisible)"),
-        ("255081416802538", "(illisible)"), ("x" * 65, "(illisible)"), ("a\nb", "(illisible)"), ("", ""),
+        ("255081416802538", "(illisible)"), ("dossier 2550814168025", "(illisible)"), ("NIR2550814168025", "(illisible)"),
+        ("0002550814168025", "(illisible)"), ("1234567", "1234567"), ("x" * 65, "(illisible)"), ("a\nb", "(illisible)"), ("", ""),
     ],
 )  # fmt: skip
 def test_a_nir_typed_in_place_of_a_dossier_is_not_kept(asked: str, kept: str):

@@ -14,7 +14,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from solidarite_server.rpc.observation import Call
 
 _PROPAGATOR = TraceContextTextMapPropagator()
-_PROPAGATED = ("traceparent", "tracestate")
+_PROPAGATED = "traceparent"
+"""Not `tracestate`: it is free text, and would go on to the collector as it came."""
 
 
 class OtelTracer:
@@ -25,7 +26,7 @@ class OtelTracer:
 
     def begun(self, call: Call) -> None:
         """Open the call's span, under the caller's when it sent one."""
-        carried = {name: value for name, value in call.metadata if name in _PROPAGATED}
+        carried = {name: value for name, value in call.metadata if name == _PROPAGATED}
         service, _, method = call.method.lstrip("/").partition("/")
         call.span = self._tracer.start_span(
             f"{service}/{method}",

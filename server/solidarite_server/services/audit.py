@@ -147,9 +147,11 @@ def _settle(item: _Waiting, outcome: Outcome | Exception | None) -> None:
 
 
 def dossier_subject(numero_allocataire: str) -> str:
-    """A dossier as the trail names it. Callers write what they want there: what looks like a NIR is not kept."""
+    """A dossier as the trail names it. Callers write what they want there: what may hold a NIR is not kept."""
     text = numero_allocataire.strip()
     compact = "".join(filter(str.isalnum, text)).upper()
-    if len(text) > _MAX_SUBJECT or not text.isprintable() or is_valid_nir(compact[:13]):
+    # Wherever it stands: no dossier has a number that long (seven digits and a letter).
+    held = any(is_valid_nir(compact[start : start + 13]) for start in range(len(compact)))
+    if len(text) > _MAX_SUBJECT or not text.isprintable() or held:
         return "(illisible)"
     return text

@@ -71,20 +71,33 @@ def verify(session: Session, key: bytes | None, anchor: AuditAnchor | None) -> l
     """What is wrong with the chain, in French; empty when nothing is."""
     head = _head(session)
     number, before = head.first - 1, head.before
+    of_anchor = before if anchor is not None and anchor.number == number else None
     for line in walk(session, 0):
         number += 1
         expected = _hash(before, line.at_us, line.actor, line.action, line.subject, line.purpose)
         if line.number != number or line.hash != expected:
             return [f"La chaîne d'audit est rompue à la ligne {number}."]
-        if anchor is not None and anchor.number == number and anchor.hash != line.hash:
-            return [f"La ligne d'audit {number} n'est pas celle de l'ancre : la chaîne a été récrite."]
         before = line.hash
+        if anchor is not None and anchor.number == number:
+            of_anchor = before
     if (number, before) != (head.last, head.hash):
         return [f"La chaîne d'audit est rompue à la ligne {min(number, head.last) + 1} : sa fin manque ou a changé."]
     if key is not None and not _is_sealed(key, head):
         return ["La fin de la chaîne d'audit ne porte pas le sceau de cette clé."]
-    if anchor is not None and anchor.number > head.last:
+    return [] if anchor is None else _compared(anchor, head, of_anchor)
+
+
+def _compared(anchor: AuditAnchor, head: _Head, digest: bytes | None) -> list[str]:
+    """What an anchor says against a chain that is whole; `digest` is the hash there of the anchor's line."""
+    if anchor.number > head.last:
         return [f"La chaîne d'audit s'arrête à la ligne {head.last}, avant l'ancre ({anchor.number})."]
+    if digest is None:
+        return [
+            f"L'ancre (ligne {anchor.number}) est plus ancienne que la première ligne gardée ({head.first}) : elle ne "
+            "prouve plus rien. Vérifiez avec une ancre plus récente ; s'il n'y en a pas, la chaîne a pu être récrite."
+        ]
+    if digest != anchor.hash:
+        return [f"La ligne d'audit {anchor.number} n'est pas celle de l'ancre : la chaîne a été récrite."]
     return []
 
 

@@ -226,7 +226,8 @@ def test_a_call_is_a_span_under_the_callers_with_nothing_of_what_it_carries():
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(memory))
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-    asyncio.run(_calls(Observer(None, OtelTracer(provider), "none"), (("traceparent", parent), ("x-autre", "secret"))))
+    sent = (("traceparent", parent), ("tracestate", "portail=secret"), ("x-autre", "secret"))
+    asyncio.run(_calls(Observer(None, OtelTracer(provider), "none"), sent))
     answered, failed = memory.get_finished_spans()
     for span in (answered, failed):
         assert span.name == "t.S/M"
@@ -234,6 +235,7 @@ def test_a_call_is_a_span_under_the_callers_with_nothing_of_what_it_carries():
         assert span.parent is not None
         assert f"{span.parent.span_id:016x}" == parent.split("-")[2]
         assert "secret" not in span.to_json()
+        assert not span.context.trace_state
         assert "2840575999101" not in span.to_json()
     assert answered.attributes["rpc.grpc.status_code"] == "OK"
     assert failed.attributes["rpc.grpc.status_code"] == "INTERNAL"
