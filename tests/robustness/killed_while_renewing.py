@@ -2,30 +2,33 @@
 
 python -m tests.robustness.killed_while_renewing URL KEY_FILE: fills the store, and after each death judges it as
 another server sees it, sends and corrects records, and lets the next process go on. Prints how many deaths there were.
-With `--every-statement` (SQLite) a copy of the store dies before each single statement of a renewal instead.
+With `--every-statement` copies of the store die instead, each before another statement of a renewal.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import random
 import shutil
 import signal
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from solidarite_server.ports import Store
 from solidarite_server.services import keyring, renewal
 from solidarite_server.services.clock import SystemClock
-from solidarite_server.storage import SqliteStore, open_store
+from solidarite_server.storage import SqliteStore, is_postgres, open_store, sqlite_path
+from solidarite_server.storage.postgres import PostgresStore
 from solidarite_server.storage.sql import Commit
 
 from tests.integration.stores.records import record
-from tests.integration.stores.renewals import NUMBERS, PEOPLE, Model, household, small_slices
+from tests.integration.stores.renewals import NUMBERS, PEOPLE, Model, acts, household, small_slices
 
 ACTOR = "exploitant:essai"
 
@@ -122,16 +125,23 @@ def _all_renamed(store: Any) -> bool:
 
 
 class _DyingConnection:
-    def __init__(self, connection: sqlite3.Connection, left: list[int]) -> None:
+    """A connection, to either engine, whose process dies before one of its statements."""
+
+    def __init__(self, connection: Any, left: list[int]) -> None:
         self.connection, self.left = connection, left
 
-    def execute(self, *arguments: Any) -> sqlite3.Cursor:
+    def execute(self, *arguments: Any) -> Any:
         self._count()
         return self.connection.execute(*arguments)
 
-    def executemany(self, *arguments: Any) -> sqlite3.Cursor:
+    def executemany(self, *arguments: Any) -> Any:
         self._count()
         return self.connection.executemany(*arguments)
+
+    def cursor(self) -> Any:
+        """What psycopg carries out many times goes through one."""
+        self._count()
+        return self.connection.cursor()
 
     def _count(self) -> None:
         self.left[0] -= 1
@@ -142,29 +152,59 @@ class _DyingConnection:
         return getattr(self.connection, name)
 
 
-def at_each_statement(folder: Path, key_file: Path) -> int:
-    """The deaths met on copies of a store, each before another statement of the process that renews."""
-    model, deaths = _filled(f"sqlite:///{folder / 'whole.db'}", key_file), 0
-    path, keys = folder / "copy.db", folder / "copy.db.key"
+def _dying_at_statement(store: Any, statements: int) -> None:
+    """Let a store die before one of its statements, whichever of its connections carries it out."""
+    if isinstance(store, PostgresStore):
+        store._writer = store._connect()  # it would be made at the first commit
+    left = [statements]
+    for session in (store._writer, store._reading()):
+        session.connection = _DyingConnection(session.connection, left)
+
+
+def _copied(url: str) -> str:
+    """The address of a new copy of a store that nobody has open."""
+    if is_postgres(url):
+        server, _, database = url.partition("?")[0].rpartition("/")
+        with psycopg.connect(url.replace(f"/{database}?", "/postgres?"), autocommit=True) as connection:
+            for statement in (
+                f"DROP DATABASE IF EXISTS {database}_copy WITH (FORCE)",
+                f"CREATE DATABASE {database}_copy TEMPLATE {database}",
+            ):
+                connection.execute(statement)  # type: ignore[call-overload]
+        return url.replace(f"{server}/{database}?", f"{server}/{database}_copy?")
+    whole = sqlite_path(url)
+    copy = whole.with_name("copy.db")
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{copy}{suffix}").unlink(missing_ok=True)
+    shutil.copy(whole, copy)
+    return f"sqlite:///{copy}"
+
+
+def at_each_statement(url: str, key_file: Path) -> int:
+    """The deaths met on copies of a store, each before another statement of the process that renews.
+
+    What is left of a copy then has a random life of its own, is renewed to the end, and is judged all along.
+    """
+    whole, deaths = _filled(url, key_file), 0
+    keys = key_file.with_name("copy.key")
     while True:
-        for suffix in ("", "-wal", "-shm"):
-            Path(f"{path}{suffix}").unlink(missing_ok=True)
-        shutil.copy(folder / "whole.db", path)
+        copy = _copied(url)
         shutil.copy(key_file, keys)
 
-        def act(left: int = deaths + 1) -> None:
-            store = _opened(f"sqlite:///{path}", keys)
-            assert isinstance(store, SqliteStore)
-            counted = [left]
-            for session in (store._writer, store._reading()):
-                dying: Any = _DyingConnection(session.connection, counted)
-                session.connection = dying
+        def act(copy: str = copy, statements: int = deaths + 1) -> None:
+            store = _opened(copy, keys)
+            _dying_at_statement(store, statements)
             _renewed(store, keys)
 
         if _forked(act):
             return deaths
         deaths += 1
-        with closing(_opened(f"sqlite:///{path}", keys)) as store:
+        model, draw = deepcopy(whole), random.Random(deaths)
+        with closing(_opened(copy, keys)) as store:
+            model.judge(store)
+            for _ in range(6):
+                draw.choice(acts(model, draw))(store)
+                store.renew_some()
             model.judge(store)
             _renewed(store, keys)
             model.judge(store)
@@ -173,17 +213,14 @@ def at_each_statement(folder: Path, key_file: Path) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("url", help="an empty store, or a folder with --every-statement")
+    parser.add_argument("url", help="an empty store")
     parser.add_argument("key_file", type=Path)
     parser.add_argument("--every-statement", action="store_true")
     asked = parser.parse_args()
     keyring.load_or_create(asked.key_file)
     with pytest.MonkeyPatch.context() as patch:
         small_slices(patch)
-        if asked.every_statement:
-            print(at_each_statement(Path(asked.url), asked.key_file))
-        else:
-            print(at_each_commit(asked.url, asked.key_file))
+        print((at_each_statement if asked.every_statement else at_each_commit)(asked.url, asked.key_file))
 
 
 if __name__ == "__main__":

@@ -18,15 +18,19 @@ def killed(*arguments: str) -> int:
     return int(ended.stdout)
 
 
-@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
-def test_a_renewal_killed_at_each_commit_is_taken_up_with_nothing_lost_or_doubled(
-    engine: str, tmp_path: Path, request: pytest.FixtureRequest
-):
-    url = f"sqlite:///{tmp_path / 'a.db'}" if engine == "sqlite" else request.getfixturevalue("postgres_url")
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """An empty store of each engine."""
+    return f"sqlite:///{tmp_path / 'a.db'}" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+
+
+def test_a_renewal_killed_at_each_commit_is_taken_up_with_nothing_lost_or_doubled(url: str, tmp_path: Path):
     # A dozen of slices of records and five of dossiers at least, the beginning and the end: each killed twice.
     assert killed(url, str(tmp_path / "cles")) > 20
 
 
 @pytest.mark.long
-def test_a_renewal_killed_before_each_statement_is_taken_up(tmp_path: Path):
-    assert killed(str(tmp_path), str(tmp_path / "cles"), "--every-statement") > 300
+def test_a_renewal_killed_before_each_statement_is_taken_up_whatever_is_done_meanwhile(url: str, tmp_path: Path):
+    deaths = killed(url, str(tmp_path / "cles"), "--every-statement")
+    print(f"{deaths} deaths")
+    assert deaths > 100

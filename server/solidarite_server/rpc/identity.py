@@ -87,7 +87,7 @@ class Door:
         if shown is not None:
             if token is not None:
                 raise Unauthenticated("Une source se présente par son certificat seul, sans jeton.")
-            source, end_us = _certified(bytes(shown[0]))
+            source, end_us = _certified(next(iter(shown)))
             if self._clock.now_us() > end_us:
                 # The handshake looked at it once; its connection may be kept open for ever.
                 raise Unauthenticated("Le certificat de cette source a expiré : demandez-en un nouveau.")
