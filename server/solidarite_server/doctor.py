@@ -64,7 +64,7 @@ def _rules(settings: Settings) -> Iterator[Finding]:
     elif os.access(folder if folder.exists() else folder.parent, os.W_OK):
         yield Finding(
             "règles compilées", "attention", "pas encore en cache",
-            "Le premier démarrage les compile, une vingtaine de secondes : rien à faire.",
+            "Le premier démarrage les compile, une demi-minute environ : rien à faire.",
         )  # fmt: skip
     else:
         yield Finding(
