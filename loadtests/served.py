@@ -18,7 +18,6 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from loadtests.fill import Progress, fill_store
 
 _NOTE, _KEY = "loadtests.json", "loadtests.key"
-_SERVE = "import sys; from solidarite_client.cli import main; sys.exit(main(sys.argv[1:]))"
 
 
 class CannotServe(RuntimeError):
@@ -67,7 +66,7 @@ def serving(
         "SOLIDARITE_METRICS_LISTEN": metrics,
         "SOLIDARITE_SUPERVISOR": str(os.getpid()) if workers == 1 else "0",
     }
-    command = [sys.executable, "-c", _SERVE, "serve", "--listen", "127.0.0.1:0", "--workers", str(workers)]
+    command = [sys.executable, "-m", "solidarite_client", "serve", "--listen", "127.0.0.1:0", "--workers", str(workers)]
     log = folder / "server.log"
     with (
         log.open("wb") as errors,

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from loadtests.benchmarks.engine import CASES, report, timed
 
-_COMMAND = [sys.executable, "-c", "from solidarite_client.cli import main; raise SystemExit(main())"]
+_COMMAND = [sys.executable, "-m", "solidarite_client"]
 
 
 def run(*arguments: str) -> tuple[float, float]:

@@ -123,8 +123,7 @@ def served(command: list[str]) -> Iterator[tuple[str, psutil.Process]]:
 
 def real(url: str) -> list[str]:
     """The command of the server."""
-    code = "import sys; from solidarite_client.cli import main; sys.exit(main(sys.argv[1:]))"
-    return [sys.executable, "-c", code, "serve", "--listen", "127.0.0.1:0", "--store", url]
+    return [sys.executable, "-m", "solidarite_client", "serve", "--listen", "127.0.0.1:0", "--store", url]
 
 
 async def discard() -> None:

@@ -31,7 +31,6 @@ from loadtests.benchmarks.filled import MOIS, fill, foyer, numero, person, recor
 from loadtests.benchmarks.ingest import address_of
 
 _WITHOUT_SECONDS = 20
-_ROTATE = "import sys; from solidarite_client.cli import main; sys.exit(main(sys.argv[1:]))"
 _LINE = AuditLine("agent:mesure", "AMEND_DECLARATION", "*", "mesure")
 
 
@@ -119,9 +118,9 @@ def measured(url: str, foyers: int, key_file: Path) -> dict[str, object]:
         # What they meet without a renewal, for long enough that the store merges once or twice.
         time.sleep(_WITHOUT_SECONDS)
         without = callers.told()
-        command = [sys.executable, "-c", _ROTATE, "pseudonyms", "rotate", "--store", url, "--key-file", str(key_file)]
+        verb = ["pseudonyms", "rotate", "--store", url, "--key-file", str(key_file)]
         start = time.perf_counter()
-        rotate = subprocess.run(command, capture_output=True, text=True)  # noqa: S603
+        rotate = subprocess.run([sys.executable, "-m", "solidarite_client", *verb], capture_output=True, text=True)  # noqa: S603
         seconds = time.perf_counter() - start
         during = callers.told()
     problems = store.check()

@@ -38,8 +38,7 @@ Call = Callable[[grpc.Channel, random.Random], tuple[int, int]]
 @contextmanager
 def server(url: str) -> Iterator[str]:
     """A server process; yields its address."""
-    code = "import sys; from solidarite_client.cli import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", code, "serve", "--listen", "127.0.0.1:0", "--store", url]
+    command = [sys.executable, "-m", "solidarite_client", "serve", "--listen", "127.0.0.1:0", "--store", url]
     environment = {**os.environ, "SOLIDARITE_DECLARATION_CALENDAR": "LIBRE"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:  # noqa: S603 - ours
         assert process.stdout is not None

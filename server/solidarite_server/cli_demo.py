@@ -99,8 +99,7 @@ def running_server(scratch: Path) -> Iterator[str]:
 @contextmanager
 def server_process(arguments: Sequence[str], environment: Mapping[str, str]) -> Iterator[list[str]]:
     """`solidarite serve` as a process, stopped at the end; yields the addresses that it serves."""
-    code = "import sys; from solidarite_client.cli import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", code, "serve", *arguments]
+    command = [sys.executable, "-m", "solidarite_client", "serve", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:  # noqa: S603 - our own
         try:
             assert process.stdout is not None

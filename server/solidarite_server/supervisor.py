@@ -23,7 +23,6 @@ from solidarite_server.settings import Settings
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 30.0
 _STEADY_SECONDS = 60.0
 _KILL_SECONDS = 5.0
-_COMMAND = "import sys; from solidarite_client.cli import main; sys.exit(main(sys.argv[1:]))"
 
 
 class Supervisor:
@@ -67,7 +66,7 @@ class Supervisor:
     def _start(self, place: int, address: str) -> subprocess.Popen[str]:
         # By the environment: an address may hold a password, and a command line is seen by everybody.
         environment = {**os.environ, **environment_of(self._settings.model_copy(update=self._child(address)))}
-        command = [sys.executable, "-c", _COMMAND, "serve"]
+        command = [sys.executable, "-m", "solidarite_client", "serve"]
         with self._guard:
             process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)  # noqa: S603 - ours
             self._processes[place] = process

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.robustness.servers import CODE, environment
+from tests.robustness.servers import environment
 
 NEVER = base64.urlsafe_b64encode(b"s1." + (1 << 40).to_bytes(8, "big")).decode()
 """Token of a commit that will not come in SQLite."""
@@ -52,7 +52,7 @@ def running(folder: Path, **settings: object) -> Iterator[Served]:
     with (
         errors.open("a") as written,
         subprocess.Popen(
-            [sys.executable, "-c", CODE, "serve"],
+            [sys.executable, "-m", "solidarite_client", "serve"],
             stdout=subprocess.PIPE,
             stderr=written,
             text=True,

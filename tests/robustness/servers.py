@@ -13,7 +13,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-CODE = "import sys; from solidarite_client.cli import main; sys.exit(main(sys.argv[1:]))"
 _END_SECONDS = 30
 
 
@@ -33,7 +32,7 @@ def serve(url: str) -> list[str]:
 @contextmanager
 def server(url: str, folder: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """A server on a free port; yields its address and its process. It is killed at the end."""
-    command = [sys.executable, "-c", CODE, *serve(url)]
+    command = [sys.executable, "-m", "solidarite_client", *serve(url)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(folder)) as process:
         assert process.stdout is not None
         try:

@@ -18,7 +18,7 @@ from solidarite_server.services.pseudonym import HmacPseudonymizer
 from solidarite_server.storage import SqliteStore
 
 from tests.robustness.ledger import PERSONS, Ledger, Source
-from tests.robustness.servers import CODE, environment
+from tests.robustness.servers import environment
 
 LIBRARY = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
 BATCHES = 5
@@ -43,8 +43,8 @@ def served_with_a_clock(folder: Path) -> Iterator[tuple[str, Path]]:
     }
     command = [
         sys.executable,
-        "-c",
-        CODE,
+        "-m",
+        "solidarite_client",
         "serve",
         "--listen",
         "127.0.0.1:0",

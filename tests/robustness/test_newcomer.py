@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.robustness.servers import CODE, environment, zygote
+from tests.robustness.servers import environment, zygote
 from tests.unit.client.test_dsn_volume import write_file
 
 
@@ -21,8 +21,8 @@ def command(address: str, folder: Path, *files: Path) -> subprocess.Popen[str]:
     """`solidarite ingest`, as somebody would type it."""
     arguments = ["ingest", "--server", address, "--spool", str(folder / "spool"), *map(str, files)]
     return subprocess.Popen(
-        [sys.executable, "-c", CODE, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env=environment(folder),
+        [sys.executable, "-m", "solidarite_client", *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(folder),
     )  # fmt: skip
 
 

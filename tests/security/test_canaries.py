@@ -31,7 +31,6 @@ from solidarite_server.storage import SqliteStore
 
 from tests.integration.stores.records import HandClock
 
-CODE = "import sys; from solidarite_client.cli import main; sys.exit(main(sys.argv[1:]))"
 NIR, OTHER_NIR = "1671176998877", "2671176998866"
 NAME = "OISEAUDELAMINE"
 AMOUNT = "7654.32"
@@ -167,7 +166,10 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Left:
     log = folder / "serveur.log"
     with log.open("wb") as out, collecting(ports[3]) as traces:
         server = subprocess.Popen(
-            [sys.executable, "-c", CODE, "serve", "--config", str(config)], stdout=out, stderr=out, env=environment
+            [sys.executable, "-m", "solidarite_client", "serve", "--config", str(config)],
+            stdout=out,
+            stderr=out,
+            env=environment,
         )
         try:
             deadline = time.monotonic() + 90

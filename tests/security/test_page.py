@@ -23,7 +23,6 @@ from solidarite_server.services.rights import RIGHTS
 from tests.pages import commands, flat
 
 PAGE = (Path(__file__).parents[2] / "docs" / "securite.md").read_text("utf-8")
-CODE = "import sys; from solidarite_client.cli import main; sys.exit(main(sys.argv[1:]))"
 
 
 def free_port() -> str:
@@ -51,7 +50,7 @@ def test_a_newcomer_has_a_tls_server_with_tokens_by_these_commands(tmp_path: Pat
                 config = tmp_path / "auth" / "solidarite.toml"
                 config.write_text(re.sub("50051|50052", lambda found: ports[found[0]], config.read_text()))
                 server = subprocess.Popen(
-                    [sys.executable, "-c", CODE, *arguments],
+                    [sys.executable, "-m", "solidarite_client", *arguments],
                     cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True,
                 )  # fmt: skip
                 assert server.stdout is not None

@@ -295,10 +295,9 @@ def test_settings_that_cannot_work_are_refused(given: dict[str, Any]):
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
-    code = "import sys; from solidarite_client.cli import main; sys.exit(main(sys.argv[1:]))"
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "SOLIDARITE_GATEWAY_LISTEN": "127.0.0.1:0"}
     return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
+        [sys.executable, "-m", "solidarite_client", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

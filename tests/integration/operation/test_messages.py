@@ -17,8 +17,6 @@ from solidarite_server.listening import AddressError, refuse_unusable
 
 from tests.integration.operation.test_tls import Files, running
 
-CODE = "import sys; from solidarite_client.cli import main; sys.exit(main(sys.argv[1:]))"
-
 
 def refused(address: str, tls: Tls | None) -> CallError:
     """What a client with these certificates is told."""
@@ -62,7 +60,7 @@ def test_a_taken_port_is_said_in_one_french_line_before_anything_is_opened(tmp_p
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         ended = subprocess.run(
-            [sys.executable, "-c", CODE, "serve", "--listen", address, *options,
+            [sys.executable, "-m", "solidarite_client", "serve", "--listen", address, *options,
              "--store", f"sqlite:///{tmp_path / 'a.db'}"],
             capture_output=True, text=True, timeout=60, env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
         )  # fmt: skip

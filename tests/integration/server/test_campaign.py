@@ -255,8 +255,9 @@ def test_campaigns_and_controls_answer_through_the_server(tmp_path: Path):
 
 
 def solidarite(*arguments: str) -> subprocess.CompletedProcess[str]:
-    code = "import sys; from solidarite_client.cli import main; sys.exit(main(sys.argv[1:]))"
-    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        [sys.executable, "-m", "solidarite_client", *arguments], capture_output=True, text=True, timeout=120
+    )
 
 
 def test_the_command_runs_shows_and_controls_a_campaign(store: SqliteStore, folder: Path):

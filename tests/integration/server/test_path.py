@@ -27,7 +27,7 @@ def filled(client: SolidariteClient, tmp_path: Path) -> SolidariteClient:
 
 def test_the_demo_succeeds_and_says_what_to_try_next():
     done = subprocess.run(
-        [sys.executable, "-c", "import sys; from solidarite_client.cli import main; sys.exit(main(['demo']))"],
+        [sys.executable, "-m", "solidarite_client", "demo"],
         capture_output=True,
         text=True,
         timeout=60,

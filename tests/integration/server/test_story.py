@@ -13,7 +13,6 @@ from solidarite_server.cli_demo import running_server
 from tests.pages import commands, flat
 
 PAGE = Path(__file__).parents[3] / "docs" / "vie-declaration.md"
-CODE = "import sys; from solidarite_client.cli import main; sys.exit(main(sys.argv[1:]))"
 
 
 def test_the_story_of_the_page_happens_as_told(tmp_path: Path):
@@ -25,7 +24,7 @@ def test_the_story_of_the_page_happens_as_told(tmp_path: Path):
         for command, shown in story:
             _, *arguments = shlex.split(command)
             done = subprocess.run(
-                [sys.executable, "-c", CODE, *arguments],
+                [sys.executable, "-m", "solidarite_client", *arguments],
                 cwd=tmp_path / "demo", env=environment, capture_output=True, text=True, timeout=60,
             )  # fmt: skip
             assert done.returncode == 0, (command, done.stderr)

@@ -18,14 +18,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from solidarite_client import ResourceRecord, SolidariteClient
 from solidarite_client.models import FluxSource, NatureRessource
 
-CODE = "import sys; from solidarite_client.cli import main; sys.exit(main(sys.argv[1:]))"
-
 
 @contextmanager
 def workers(folder: Path, count: int = 2) -> Iterator[tuple[str, psutil.Process]]:
     """A supervisor and its processes; yields the address and the supervisor."""
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1", "SOLIDARITE_DRAIN_SECONDS": "2"}
-    command = [sys.executable, "-c", CODE, "serve", "--listen", "127.0.0.1:0", "--workers", str(count),
+    command = [sys.executable, "-m", "solidarite_client", "serve", "--listen", "127.0.0.1:0", "--workers", str(count),
                "--store", f"sqlite:///{folder / 'a.db'}"]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
@@ -102,7 +100,7 @@ def test_sigterm_ends_the_supervisor_and_its_processes(tmp_path: Path):
 )
 def test_an_address_that_cannot_be_listened_on_is_said(listen: str, code: int, said: str, tmp_path: Path):
     done = subprocess.run(
-        [sys.executable, "-c", CODE, "serve", "--listen", listen, "--workers", "2",
+        [sys.executable, "-m", "solidarite_client", "serve", "--listen", listen, "--workers", "2",
          "--store", f"sqlite:///{tmp_path / 'a.db'}"],
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip

@@ -395,7 +395,7 @@ def test_kill_9_of_the_command_loses_and_doubles_nothing(service, tmp_path):
     everything = [record(number) for number in range(3000)]
     file = write_lines(tmp_path / "a.jsonl", everything)
     command = [
-        sys.executable, "-c", "import sys; from solidarite_client.cli import main; sys.exit(main())",
+        sys.executable, "-m", "solidarite_client",
         "ingest", "--server", service.address, "--spool", str(tmp_path / "spools"), str(file),
     ]  # fmt: skip
     for batch in (1, 3, 5):
