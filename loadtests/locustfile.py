@@ -12,6 +12,7 @@ from loadtests.grpc_user import GrpcUser, address_of  # isort: skip
 import json
 import sys
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +65,7 @@ def plan_of(options: Namespace) -> Plan:
         options.connections,
     )
     foyers = plan.foyers or foyers_for(plan.scale, plan.expected("declarations"))
-    return Plan(
-        plan.shape, plan.scale, plan.speed_up, plan.duration_seconds, foyers, plan.persons or 2 * foyers, plan.seed,
-        plan.connections,
-    )  # fmt: skip
+    return replace(plan, foyers=foyers, persons=plan.persons or 2 * foyers)
 
 
 def set_users(plan: Plan) -> None:

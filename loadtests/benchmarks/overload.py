@@ -28,9 +28,8 @@ import grpc
 import numpy as np
 import uvloop
 from google.rpc import error_details_pb2, status_pb2
-from solidarite.v1 import entitlement_pb2
 
-from loadtests.benchmarks.rpc import calls, server
+from loadtests.benchmarks.rpc import computation, server
 from loadtests.national import national
 
 PATH = "/solidarite.v1.EntitlementService/ComputeEntitlements"
@@ -47,16 +46,7 @@ def _served() -> Iterator[str]:
 
 def _body() -> bytes:
     """The case of the benchmark of unary calls, asked with its explanation."""
-    sent: list[bytes] = []
-
-    class Catch:
-        def unary_unary(self, *_: Any, **__: Any) -> Any:
-            return lambda request, timeout: sent.append(request) or b""  # type: ignore[func-returns-value]
-
-    import random
-
-    calls(1)["compute"](Catch(), random.Random(0))  # type: ignore[arg-type]
-    request = entitlement_pb2.ComputeEntitlementsRequest.FromString(sent[0])
+    request = computation()
     request.explain = True
     return request.SerializeToString()
 

@@ -85,6 +85,22 @@ def submission(foyers: int) -> Call:
     return call
 
 
+def computation() -> entitlement_pb2.ComputeEntitlementsRequest:
+    """What is asked of the rules: a person alone with three months of wages."""
+    alone = foyer_pb2.Foyer(numero_allocataire="1", zone=foyer_pb2.ZONE_METROPOLE, regime=foyer_pb2.REGIME_CAF)
+    alone.membres.add(
+        personne="a", role=foyer_pb2.ROLE_ALLOCATAIRE, nationalite=foyer_pb2.NATIONALITE_FRANCAISE,
+        date_naissance=common_pb2.Date(year=1990, month=3, day=1),
+    )  # fmt: skip
+    request = entitlement_pb2.ComputeEntitlementsRequest(foyer=alone, mois_declaration=MOIS)
+    for month in (7, 8, 9):
+        request.ressources.add(
+            personne="a", mois=common_pb2.Month(year=2026, month=month),
+            nature=common_pb2.NATURE_RESSOURCE_SALAIRE, montant_cents=90_000,
+        )  # fmt: skip
+    return request
+
+
 def calls(foyers: int) -> dict[str, Call]:
     """What is measured, by name; the no-op first."""
 
@@ -94,18 +110,7 @@ def calls(foyers: int) -> dict[str, Call]:
             numero_allocataire=number, mois_declaration=MOIS
         ).SerializeToString()
 
-    alone = foyer_pb2.Foyer(numero_allocataire="1", zone=foyer_pb2.ZONE_METROPOLE, regime=foyer_pb2.REGIME_CAF)
-    alone.membres.add(
-        personne="a", role=foyer_pb2.ROLE_ALLOCATAIRE, nationalite=foyer_pb2.NATIONALITE_FRANCAISE,
-        date_naissance=common_pb2.Date(year=1990, month=3, day=1),
-    )  # fmt: skip
-    compute = entitlement_pb2.ComputeEntitlementsRequest(foyer=alone, mois_declaration=MOIS)
-    for month in (7, 8, 9):
-        compute.ressources.add(
-            personne="a", mois=common_pb2.Month(year=2026, month=month),
-            nature=common_pb2.NATURE_RESSOURCE_SALAIRE, montant_cents=90_000,
-        )  # fmt: skip
-    body = compute.SerializeToString()
+    body = computation().SerializeToString()
     check = health_pb2.HealthCheckRequest().SerializeToString()
     return {
         "no_op": unary("/grpc.health.v1.Health/Check", lambda _: check),
