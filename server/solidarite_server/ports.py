@@ -403,6 +403,13 @@ class PersonalData(Protocol):
         """Remove the audit lines older than an instant; their number. The chain goes on from the first one kept."""
         ...
 
+    def wipe(self) -> None:
+        """Overwrite what was erased or purged, as far as the engine can: to be called once after them.
+
+        StoreUnavailable while a long read goes on with what was there before: to be called again after it.
+        """
+        ...
+
 
 class Store(RecordStore, FoyerStore, ChangeStore, DeclarationStore, CampaignStore, AuditLog, PersonalData, Protocol):
     """One place that keeps everything; safe for several threads and processes."""

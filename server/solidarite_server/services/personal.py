@@ -91,7 +91,10 @@ class Erased:
 
 
 def erase_person(store: Store, person: bytes, line: AuditLine) -> Erased:
-    """Remove what is held on a person; the audit line comes first, and stays."""
+    """Remove what is held on a person; the audit line comes first, and stays.
+
+    StoreUnavailable when all is removed, but a long read keeps the file from being overwritten: to be done again.
+    """
     store.write_audit([line])
     erased, unlinked = [], []
     for numero in store.dossiers_of(person):
@@ -107,7 +110,9 @@ def erase_person(store: Store, person: bytes, line: AuditLine) -> Erased:
         ]
         store.replace_versions(numero, changed)
         unlinked.append(numero)
-    return Erased(store.erase_records(person), tuple(erased), tuple(unlinked))
+    records = store.erase_records(person)
+    store.wipe()
+    return Erased(records, tuple(erased), tuple(unlinked))
 
 
 def _without(foyer: Foyer, person: bytes) -> Foyer:
@@ -125,17 +130,22 @@ class Retention:
 
 
 def apply_retention(store: Store, retention: Retention, today: date, actor: str) -> Mapping[str, int]:
-    """Remove what is over its time on that day; how many of each. The audit keeps a line of it."""
+    """Remove what is over its time on that day; how many of each. The audit keeps a line of it.
+
+    StoreUnavailable as for an erasure.
+    """
     records, declarations, audit = (
         months_before(today, months) for months in (retention.records, retention.declarations, retention.audit)
     )
     store.write_audit([AuditLine(actor, "RETENTION", "*", f"au {today.isoformat()}")])
-    return {
+    removed = {
         "enregistrements": store.purge_records((records - _EPOCH).days),
         "événements de déclarations": store.purge_declarations(start_of(declarations), Month.of(declarations)),
         "versions de dossiers": store.purge_dossiers(start_of(declarations)),
         "lignes d'audit": store.purge_audit(start_of(audit)),
     }
+    store.wipe()
+    return removed
 
 
 def months_before(day: date, months: int) -> date:

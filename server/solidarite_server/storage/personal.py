@@ -77,8 +77,8 @@ class PersonalDataSql(ABC):
         """Remove the records paid before a day (since 1970-01-01); their number."""
 
     @abstractmethod
-    def _wipe(self) -> None:
-        """Overwrite what was removed, as far as the engine can."""
+    def wipe(self) -> None:
+        """Overwrite what was removed, as far as the engine can; StoreUnavailable while a long read needs it."""
 
     # Pseudonyms
 
@@ -130,7 +130,7 @@ class PersonalDataSql(ABC):
         """End the renewal, with audit lines, once nothing stands under the names of before, not even in what was
         freed; False while something does. True as well when none is under way, without the lines.
         """
-        self._wipe()
+        self.wipe()
         with self._snapshot() as session:
             # What stands under the names of before only grows less: seen none, there is none.
             left = self._holds_names_of_before(session)
@@ -201,16 +201,13 @@ class PersonalDataSql(ABC):
         """Remove every record of a person; their number."""
         with self._transaction() as commit:
             names = [self._persons.inside(person, version) for version in commit.names.of_records]
-            removed = sum(self._remove_person(commit.session, name) for name in names)
-        self._wipe()
-        return removed
+            return sum(self._remove_person(commit.session, name) for name in names)
 
     def erase_dossier(self, numero_allocataire: str) -> None:
         """Remove a dossier with all its versions, its declarations and its results."""
         with self._transaction() as commit:
             for table in ("foyer", "declaration_event", "campaign_row"):
                 commit.session.run(f"DELETE FROM {table} WHERE numero_allocataire = ?", (numero_allocataire,))  # noqa: S608
-        self._wipe()
 
     def replace_versions(self, numero_allocataire: str, versions: Sequence[StoredFoyer]) -> None:
         """Write other contents in the place of versions of a dossier."""
@@ -219,16 +216,13 @@ class PersonalDataSql(ABC):
             payloads = self._persons.dossiers_inside(dossiers, commit.names)
             rows = zip(versions, payloads, strict=True)
             _rewrite(commit.session, [(numero_allocataire, version.known_at_us, payload) for version, payload in rows])
-        self._wipe()
 
     # Retention
 
     def purge_records(self, before_day: int) -> int:
         """Remove the records paid before a day (since 1970-01-01); their number."""
         with self._transaction() as commit:
-            removed = self._remove_paid_before(commit.session, before_day)
-        self._wipe()
-        return removed
+            return self._remove_paid_before(commit.session, before_day)
 
     def purge_declarations(self, before_us: int, before_month: Month) -> int:
         """Remove the declarations whose last event is older than an instant, and the results of campaigns of earlier
@@ -244,7 +238,6 @@ class PersonalDataSql(ABC):
                 "DELETE FROM campaign_row WHERE campaign_id IN (SELECT campaign_id FROM campaign WHERE mois < ?)",
                 (before_month.index,),
             )
-        self._wipe()
         return removed
 
     def purge_dossiers(self, before_us: int) -> int:
@@ -260,15 +253,12 @@ class PersonalDataSql(ABC):
                 f"DELETE FROM foyer WHERE known_at_us < ? AND NOT EXISTS ({_LATER}) AND NOT EXISTS ({_EVENTS})",  # noqa: S608
                 (before_us,),
             )
-        self._wipe()
         return replaced + left
 
     def purge_audit(self, before_us: int) -> int:
         """Remove the audit lines older than an instant; the chain goes on from the first one kept."""
         with self._transaction() as commit:
-            removed = audit.purge(commit, before_us, self._audit_key)
-        self._wipe()
-        return removed
+            return audit.purge(commit, before_us, self._audit_key)
 
 
 def _rewrite(session: Session, rows: Sequence[Row]) -> None:

@@ -202,7 +202,7 @@ class PostgresStore(SqlStore):
     def _holds(self, column: str) -> str:
         return f"position(? IN {column}) > 0"
 
-    def _wipe(self) -> None:
+    def wipe(self) -> None:
         """PostgreSQL overwrites what is gone when it vacuums, in its own time."""
 
     # Connections

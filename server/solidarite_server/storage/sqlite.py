@@ -36,6 +36,10 @@ from solidarite_server.storage.turns import Turns
 from solidarite_server.storage.versions import classified, outcomes
 
 _BUSY_MS = 10_000
+_LOG_BUSY_MS = 500
+"""Writers wait no longer than that for a read to let go of the log."""
+_WIPE_SECONDS = 30.0
+"""How long a read is waited for before whoever wants something overwritten is told to come back."""
 _ERRORS = (sqlite3.Error, UnicodeDecodeError)
 """What a damaged file makes SQLite say, its own message included."""
 _PAGE_BYTES = 8_192
@@ -243,19 +247,22 @@ class SqliteStore(SqlStore):
             self._tidying = True
         return True
 
-    def _write_log_back(self, session: _SqliteSession) -> None:
-        # First most of it, beside the commits; then the rest while they wait, so that the log begins again.
+    def _write_log_back(self, session: _SqliteSession, mode: str = "RESTART") -> bool:
+        """Write the log back, so that it begins again, or ends; False while a read needs what it holds."""
+        # First most of it, beside the commits; then the rest while they wait, but not for the end of a long read.
         session.rows("PRAGMA wal_checkpoint(PASSIVE)")
         with self._write_lock:
-            session.rows("PRAGMA wal_checkpoint(RESTART)")
+            session.run(f"PRAGMA busy_timeout = {_LOG_BUSY_MS}")
+            ((busy, _, _),) = session.rows(f"PRAGMA wal_checkpoint({mode})")
+            session.run(f"PRAGMA busy_timeout = {_BUSY_MS}")
+        return not busy
 
     def _connected_tidier(self) -> _SqliteSession:
         session = self._connect()
         # Its commits become durable with the next one that is acknowledged, which comes later in the log.
         session.run("PRAGMA synchronous = NORMAL")
-        session.run("PRAGMA busy_timeout = 500")
         # Pages freed are soon written again, with other rows: to overwrite them meanwhile would be to write all that is
-        # merged once more. Whoever is erased is overwritten there too (`_wipe`).
+        # merged once more. Whoever is erased is overwritten there too (`wipe`).
         session.run("PRAGMA secure_delete = OFF")
         return session
 
@@ -297,7 +304,8 @@ class SqliteStore(SqlStore):
     def _holds(self, column: str) -> str:
         return f"instr({column}, ?) > 0"
 
-    def _wipe(self) -> None:
+    def wipe(self) -> None:
+        """Overwrite what was removed; StoreUnavailable while a long read needs it."""
         # Dead runs go first. Then free pages, which still hold what merges left in them: they are taken for values of
         # zeros. Then the log, which holds what was removed until it is written back. All by short transactions.
         while self._briefly(purge):
@@ -310,9 +318,14 @@ class SqliteStore(SqlStore):
                 self._write_log_back(self._reading())
         while self._briefly(_free_zeros):
             pass
-        self._write_log_back(self._reading())
-        with self._write_lock:
-            self._writer.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+        limit = time.monotonic() + _WIPE_SECONDS
+        while not self._write_log_back(self._reading(), "TRUNCATE"):
+            if time.monotonic() > limit:
+                raise StoreUnavailable(
+                    "Ce qui a été retiré n'est plus lu, mais reste dans le fichier tant que dure une longue lecture "
+                    "(sauvegarde, vérification, campagne) : relancez la même commande ensuite."
+                )
+            time.sleep(_LOG_BUSY_MS / 1000)  # the turn of those who write
 
     def _briefly(self, act: Callable[[_SqliteSession], int]) -> int:
         """One short transaction among several; as long as it took is left to whoever else writes."""

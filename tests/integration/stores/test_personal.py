@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -24,7 +26,7 @@ from solidarite_server.services.personal import (
     export_person,
     months_before,
 )
-from solidarite_server.storage import SqliteStore, merging, open_store
+from solidarite_server.storage import SqliteStore, merging, open_store, sqlite
 from solidarite_server.storage.runs import BLOCK_ROWS, FAN_IN
 
 from tests.integration.stores.records import JULY, PERSON, HandClock, batch, record
@@ -210,6 +212,32 @@ def test_nothing_of_an_erased_person_is_left_in_the_file(tmp_path: Path, clock: 
     assert not held()
     store.close()
     assert not held()
+
+
+def test_an_erasure_during_a_long_read_says_that_the_file_still_holds_it(
+    tmp_path: Path, clock: HandClock, monkeypatch: pytest.MonkeyPatch
+):
+    """A backup, a check: the log is overwritten once they are over, and not before."""
+    monkeypatch.setattr(sqlite, "_WIPE_SECONDS", 0.1)
+    keys = Keyring(b"k" * 32, {1: b"w" * 32})
+    store = SqliteStore(tmp_path / "a.db", clock=clock, keys=keys)
+    fill(store)
+
+    def held() -> bool:
+        return any(keys.wrapped(PERSON, 1) in path.read_bytes() for path in tmp_path.glob("a.db*"))
+
+    with closing(sqlite3.connect(tmp_path / "a.db")) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM foyer").fetchone()
+        with pytest.raises(StoreUnavailable, match="relancez"):
+            erase_person(store, PERSON, LINE)
+        assert store.records_of([PERSON]) == []
+        assert held()
+        # Who writes does not wait for the end of that read.
+        store.append([batch(record(9, name="r9", person=OTHER))])
+    assert erase_person(store, PERSON, LINE).records == 0
+    assert not held()
+    store.close()
 
 
 def test_nothing_of_an_erased_person_is_left_where_merges_had_put_it(
