@@ -15,7 +15,7 @@ CLOSE_EUROS = 0.01
 FORFAIT, MAJORATION = "Montant forfaitaire", "Majoration pour isolement"
 LOGEMENT, PRESTATIONS = "Forfait logement", "Prestations familiales"
 PERSONNE, AUTRES = "Ressources de la personne", "Autres ressources interrompues"
-PENTE, BONIFICATION, REPUTEES = "Part conservée", "Bonification", "Ressources du mois réputées"
+PENTE, BONIFICATION = "Part conservée", "Bonification"
 
 
 def intermediates_apart(due: Explanation, expected: Mapping[str, Any]) -> list[str]:

@@ -12,7 +12,7 @@ from solidarite_client.cli_foyer import read_dossiers
 from solidarite_server.cli_demo import running_server
 
 DEMO = Path(str(files("solidarite_server") / "demo_data"))
-AMINA_LUCAS, ZOE, MARIUS, CHIDI = "0000001", "0000002", "0000003", "0000004"
+AMINA_LUCAS, ZOE, CHIDI = "0000001", "0000002", "0000004"
 M = "2026-11"
 
 
