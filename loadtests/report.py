@@ -3,138 +3,22 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from loadtests.charts import Series, line_chart
-from loadtests.measures import Measures, percentile
-from loadtests.national import Figure, national
-from loadtests.plan import Plan
-from loadtests.recorder import ALREADY_SUBMITTED, RECOMPUTED
+from loadtests.measures import percentile
+from loadtests.national import national
+from loadtests.recorder import RECOMPUTED
+from loadtests.result import DONE_BY, WINDOW_SECONDS, Result, call_rows, flow_rows, step_rows, summary_of
 from loadtests.shapes import FLOWS
-from loadtests.verdict import (
-    Judgement,
-    failures,
-    judged_seconds,
-    knee,
-    seconds_of_step,
-    step_holds,
-)
-from loadtests.watch import Queue, Sample
+from loadtests.verdict import failures, judged_seconds, knee
 
-_WINDOW_SECONDS = 5
 _NUMBER = re.compile(r"[\d.,]+")
-_FEW_CALLS = 100
-_LATE_MS = 20.0
-_SHARE_OF_CEILING = 0.5
 _MARKS = {"S": "one source", "D": "derived", "SIM": "modelling choice"}
-_DONE_BY = {
-    "records": ("StreamResourceRecords",),
-    "declarations": ("SubmitDeclaration",),
-    "consultations": ("GetEntitlements",),
-    "agents": ("GetFoyer",),
-    "computations": ("ComputeEntitlements", "StreamEntitlements"),
-}
-"""The calls that an arrival of each flow ends with."""
-_RATE_PREFIX = {"agents": "agent_files"}
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """Everything known about a run."""
-
-    plan: Plan
-    measures: Measures
-    judgements: list[Judgement]
-    start: float
-    """Instant of the first second, in seconds since 1970."""
-    samples: dict[str, list[Sample]]
-    """Processor and memory of the server, the database and the generator."""
-    queues: list[Queue]
-    """What the server says of its queues; empty when it is not ours."""
-    ceiling: dict[str, float]
-    """What the generator makes against a server that does nothing, with 32 users in a closed loop; empty when it was
-    not measured."""
-    facts: dict[str, str]
-    command: str
-
-    @property
-    def met(self) -> bool:
-        """Whether every service level was met."""
-        return all(judgement.met for judgement in self.judgements)
-
-    @property
-    def warnings(self) -> list[str]:
-        """What a reader must know before believing the figures."""
-        found = []
-        late = max((gauge.lateness_ms for gauge in self._judged_gauges()), default=0.0)
-        if late > _LATE_MS:
-            found.append(
-                f"The generator started a call up to {late:.0f} ms late: it lacked processor time, or too many calls "
-                "were open. Latencies count from the intended start and include it."
-            )
-        if self.share_of_ceiling > _SHARE_OF_CEILING:
-            found.append(
-                f"The generator worked at {self.share_of_ceiling:.0%} of its own ceiling: part of the latencies are "
-                "its own. Add --processes, or machines."
-            )
-        few = [j.label for j in self.judgements if 0 < j.calls < _FEW_CALLS and "p99" in j.limit]
-        if few:
-            found.append(f"Fewer than {_FEW_CALLS} calls: the p99 is nearly the slowest one ({'; '.join(few)}).")
-        already = self.measures.count(ALREADY_SUBMITTED, judged_seconds(self.plan))
-        if already:
-            found.append(
-                f"{already} foyers had submitted already, in an earlier run: they only read their declaration. "
-                "Another --seed or more --foyers meets others."
-            )
-        return found
-
-    @property
-    def share_of_ceiling(self) -> float:
-        """The busiest window, as a share of what the generator can do; batches and unary calls added up."""
-        calls = [call for call in self.measures.calls if call != "RunCampaign"]
-        seconds = range(int(self.plan.duration_seconds))
-        batches = best_rate((s, self.measures.total("StreamResourceRecords", [s]).calls) for s in seconds)
-        unary = best_rate(
-            (s, sum(self.measures.total(call, [s]).calls for call in calls if call != "StreamResourceRecords"))
-            for s in seconds
-        )
-        if not self.ceiling:
-            return 0.0
-        return unary / max(self.ceiling["calls_per_s"], 1) + batches / max(self.ceiling["batches_per_s"], 1)
-
-    def cpu(self, group: str) -> float:
-        """Mean cores used by a group of processes over the judged seconds."""
-        seconds = judged_seconds(self.plan)
-        used = [s.cpu_cores for s in self.samples.get(group, []) if s.at - self.start in _span(seconds)]
-        return sum(used) / len(used) if used else math.nan
-
-    def _judged_gauges(self) -> Iterable[Any]:
-        seconds = judged_seconds(self.plan)
-        return [gauge for second, gauge in self.measures.gauges.items() if second in seconds]
-
-
-class _span:  # noqa: N801 - reads as a word: `at in _span(seconds)`
-    def __init__(self, seconds: range) -> None:
-        self._low, self._high = seconds.start, seconds.stop
-
-    def __contains__(self, at: object) -> bool:
-        return isinstance(at, float) and self._low <= at < self._high
-
-
-def best_rate(counts: Iterable[tuple[int, int]]) -> float:
-    """The highest mean over five seconds in a row, a second."""
-    values = [count for _, count in sorted(counts)]
-    width = min(_WINDOW_SECONDS, len(values))
-    if not width:
-        return 0.0
-    return max(sum(values[k : k + width]) for k in range(len(values) - width + 1)) / width
 
 
 def write(result: Result, folder: Path) -> Path:
@@ -148,219 +32,116 @@ def write(result: Result, folder: Path) -> Path:
     return page
 
 
-def summary_of(result: Result) -> dict[str, Any]:
-    """The figures of the report, as plain data."""
-    plan = result.plan
-    return {
-        "shape": plan.shape.name,
-        "scale": plan.scale,
-        "speed_up": plan.speed_up,
-        "duration_seconds": plan.duration_seconds,
-        "foyers": plan.foyers,
-        "persons": plan.persons,
-        "seed": plan.seed,
-        "command": result.command,
-        "facts": result.facts,
-        "met": result.met,
-        "judgements": [asdict(judgement) for judgement in result.judgements],
-        "warnings": result.warnings,
-        "flows": flow_rows(result),
-        "calls": call_rows(result),
-        "errors": dict(failures(result.measures, judged_seconds(plan))),
-        "steps": step_rows(result),
-        "cpu_cores": {name: round(result.cpu(name), 3) for name in result.samples},
-        "memory_mib": {name: round(max(s.memory_mib for s in kept)) for name, kept in result.samples.items() if kept},
-        "queue": {
-            "calls": max((q.calls for q in result.queues), default=None),
-            "batches": max((q.batches for q in result.queues), default=None),
-        },
-        "generator_ceiling": {name: round(rate, 1) for name, rate in result.ceiling.items()},
-        "share_of_ceiling": round(result.share_of_ceiling, 3),
-    }
-
-
-def flow_rows(result: Result) -> list[dict[str, Any]]:
-    """What the country needs, what the run asked, what was done; a second, at the peak."""
-    plan, measures = result.plan, result.measures
-    seconds = range(int(plan.duration_seconds))
-    rows = []
-    for flow in FLOWS:
-        if not plan.shape.peaks.get(flow):
-            continue
-        # A ramp begins at the national peak, and asks for what its last step brought.
-        peak = plan.shape.rate(flow, 0) if plan.shape.steps else plan.shape.peaks[flow]
-        asked = plan.rate(flow, _last_second(result)) if plan.shape.steps else plan.peak(flow)
-        published = _figure_of(flow, peak)
-        by_second = dict.fromkeys(seconds, 0)
-        for call in _DONE_BY[flow]:
-            for second in seconds:
-                cell = measures.total(call, [second])
-                by_second[second] += cell.items if flow == "records" else cell.calls - cell.failures.total()
-        rows.append(
-            {
-                "flow": flow,
-                "national_peak_per_s": round(peak, 2),
-                "asked_peak_per_s": round(asked, 2),
-                "asked": round(plan.expected(flow)),
-                "arrived": measures.count(flow, range(int(plan.duration_seconds) + 1)),
-                "done_peak_per_s": round(best_rate(by_second.items()), 2),
-                "source": published.source if published else "see the shape",
-                "mark": published.mark if published else "SIM",
-            }
-        )
-    if plan.recomputed_per_second:
-        published = national().rates["recomputation"]
-        done = measures.count(RECOMPUTED, range(int(plan.duration_seconds) + 1))
-        rows.append(
-            {
-                "flow": "recomputation",
-                "national_peak_per_s": published.value,
-                "asked_peak_per_s": round(plan.recomputed_per_second, 2),
-                "asked": round(plan.recomputed_per_second * plan.duration_seconds),
-                "arrived": done,
-                "done_peak_per_s": round(done / plan.duration_seconds, 2),
-                "source": published.source,
-                "mark": published.mark,
-            }
-        )
-    return rows
-
-
-def _last_second(result: Result) -> int:
-    return max((second for _, second in result.measures.cells), default=0)
-
-
-def _figure_of(flow: str, peak: float) -> Figure | None:
-    prefix = _RATE_PREFIX.get(flow, flow)
-    return next(
-        (f for name, f in national().rates.items() if name.startswith(prefix) and math.isclose(f.value, peak)), None
-    )
-
-
-def call_rows(result: Result) -> list[dict[str, Any]]:
-    """Latencies of each call, the most frequent first."""
-    seconds = judged_seconds(result.plan)
-    rows = []
-    for call in result.measures.calls:
-        cell = result.measures.total(call, seconds)
-        if cell.calls:
-            shares = {f"p{share:g}": round(percentile(cell.latencies, share), 2) for share in (50, 90, 99, 99.9, 100)}
-            rows.append(
-                {
-                    "call": call,
-                    "calls": cell.calls,
-                    "per_s": round(cell.calls / len(seconds), 2),
-                    "failed": cell.failures.total(),
-                    **shares,
-                }
-            )
-    return rows
-
-
-def step_rows(result: Result) -> list[dict[str, Any]]:
-    """The steps of a ramp, up to the last one that was begun; none for the other shapes."""
-    plan, measures = result.plan, result.measures
-    last = max((second for _, second in measures.cells), default=-1)
-    rows = []
-    for step in range(plan.shape.steps):
-        seconds = seconds_of_step(plan, step)
-        if seconds.start > last:
-            break
-        levels = {
-            level.name: round(percentile(measures.total(level.call, seconds).latencies, level.percentile), 1)
-            for level in national().levels
-        }
-        calls = sum(measures.total(call, seconds).calls for call in measures.calls)
-        rows.append(
-            {
-                "times_the_peak": round(plan.shape.times_the_peak(step) * plan.times_the_country, 2),
-                "calls_per_s": round(calls / len(seconds), 1),
-                "records_per_s": round(measures.total("StreamResourceRecords", seconds).items / len(seconds)),
-                **{f"{name}_p99_ms": value for name, value in levels.items()},
-                "failed": failures(measures, seconds).total(),
-                "holds": step_holds(measures, plan, step),
-            }
-        )
-    return rows
-
-
-# The page
-
-
 def html_of(result: Result) -> str:
     """The page."""
-    plan = result.plan
-    verdict = "Every service level is met" if result.met else "A service level is missed"
-    if plan.shape.steps:
-        step = knee(result.measures, plan)
-        times = plan.shape.times_the_peak(step) * plan.times_the_country if step >= 0 else 0
-        verdict = f"The levels hold up to {times:.3g} times the national peak" if step >= 0 else verdict
+    verdict = _verdict(result)
     sections = [
-        f"<h1>{escape(plan.shape.label)}</h1>",
-        f'<p class="about">Shape <code>{plan.shape.name}</code>, {plan.scale:g} of the country, arrivals '
-        f"× {plan.speed_up:g}, {plan.duration_seconds:g} s, {plan.foyers:,} foyers and {plan.persons:,} persons in the "
-        f"store, seed {plan.seed}.</p>",
-        f'<p class="verdict {"met" if result.met else "missed"}">{"✔" if result.met else "✘"} {escape(verdict)}</p>',
-        _list("warning", result.warnings),
+        _heading(result, verdict),
         "<h2>Service levels</h2>",
-        _table(
-            ("Level", "Promised", "Measured", "On calls", ""),
-            [(j.label, j.limit, j.measured, f"{j.calls:,}", "met" if j.met else "MISSED") for j in result.judgements],
-        ),
+        _levels(result),
         "<h2>What the country needs, what was asked, what was done</h2>",
         "<p>Rates a second at the peak (best five seconds in a row for what was done).</p>",
-        _table(
-            ("Flow", "The country", "Asked here", "Done here", "Done ÷ country", "Source of the national figure"),
-            [
-                (
-                    row["flow"],
-                    f"{row['national_peak_per_s']:,.6g}",
-                    f"{row['asked_peak_per_s']:,.6g}",
-                    f"{row['done_peak_per_s']:,.6g}",
-                    f"{row['done_peak_per_s'] / row['national_peak_per_s']:.2f}",
-                    f"{row['source']} [{_MARKS.get(row['mark'], row['mark'])}]",
-                )
-                for row in flow_rows(result)
-            ],
-        ),
+        _flows(result),
         _steps(result),
         "<h2>Latency over time</h2>",
-        f"<p>From the intended start of each call to its answer, logarithmic. {_WINDOW_SECONDS}-second windows. Grey: "
+        f"<p>From the intended start of each call to its answer, logarithmic. {WINDOW_SECONDS}-second windows. Grey: "
         "warm-up, not judged.</p>",
-        '<div class="charts">' + "".join(_latency_chart(result, call) for call in _charted(result)) + "</div>",
+        _charts(_latency_chart(result, call) for call in _charted(result)),
         "<h2>Every call</h2>",
-        _table(
-            ("Call", "Calls", "per s", "Failed", "p50 ms", "p90", "p99", "p99.9", "slowest"),
-            [
-                (
-                    row["call"],
-                    f"{row['calls']:,}",
-                    f"{row['per_s']:,g}",
-                    f"{row['failed']:,}",
-                    *(f"{row[share]:,.1f}" for share in ("p50", "p90", "p99", "p99.9", "p100")),
-                )
-                for row in call_rows(result)
-            ],
-        ),
+        _calls(result),
         "<h2>Errors by reason</h2>",
         _errors(result),
         "<h2>Throughput</h2>",
-        '<div class="charts">' + _throughput_charts(result) + "</div>",
+        _charts(_throughput_charts(result)),
         "<h2>Server and generator</h2>",
-        '<div class="charts">' + _cost_charts(result) + "</div>",
+        _charts(_cost_charts(result)),
         _generator(result),
         "<h2>National volumes and their sources</h2>",
-        _table(
-            ("Figure", "Value", "Unit", "Source"),
-            [
-                (f.name.replace("_", " "), f"{f.value:,.10g}", f.unit, f"{f.source} [{_MARKS.get(f.mark, f.mark)}]")
-                for f in [*national().volumes.values(), *national().rates.values(), *national().behaviour.values()]
-            ],
-        ),
+        _national(),
         "<h2>This run</h2>",
         _table(("", ""), [*result.facts.items(), ("Command", result.command)]),
     ]
-    return _PAGE.format(title=escape(f"{plan.shape.name}: {verdict}"), style=_STYLE, body="\n".join(sections))
+    title = escape(f"{result.plan.shape.name}: {verdict}")
+    return _PAGE.format(title=title, style=_STYLE, body="\n".join(sections))
+
+
+def _verdict(result: Result) -> str:
+    plan = result.plan
+    if plan.shape.steps and (step := knee(result.measures, plan)) >= 0:
+        times = plan.shape.times_the_peak(step) * plan.times_the_country
+        return f"The levels hold up to {times:.3g} times the national peak"
+    return "Every service level is met" if result.met else "A service level is missed"
+
+
+def _heading(result: Result, verdict: str) -> str:
+    plan = result.plan
+    kind, sign = ("met", "✔") if result.met else ("missed", "✘")
+    return "\n".join(
+        (
+            f"<h1>{escape(plan.shape.label)}</h1>",
+            f'<p class="about">Shape <code>{plan.shape.name}</code>, {plan.scale:g} of the country, arrivals '
+            f"× {plan.speed_up:g}, {plan.duration_seconds:g} s, {plan.foyers:,} foyers and {plan.persons:,} persons in "
+            f"the store, seed {plan.seed}.</p>",
+            f'<p class="verdict {kind}">{sign} {escape(verdict)}</p>',
+            _list("warning", result.warnings),
+        )
+    )
+
+
+def _levels(result: Result) -> str:
+    return _table(
+        ("Level", "Promised", "Measured", "On calls", ""),
+        [(j.label, j.limit, j.measured, f"{j.calls:,}", "met" if j.met else "MISSED") for j in result.judgements],
+    )
+
+
+def _flows(result: Result) -> str:
+    return _table(
+        ("Flow", "The country", "Asked here", "Done here", "Done ÷ country", "Source of the national figure"),
+        [
+            (
+                row["flow"],
+                f"{row['national_peak_per_s']:,.6g}",
+                f"{row['asked_peak_per_s']:,.6g}",
+                f"{row['done_peak_per_s']:,.6g}",
+                f"{row['done_peak_per_s'] / row['national_peak_per_s']:.2f}",
+                _sourced(row["source"], row["mark"]),
+            )
+            for row in flow_rows(result)
+        ],
+    )
+
+
+def _calls(result: Result) -> str:
+    return _table(
+        ("Call", "Calls", "per s", "Failed", "p50 ms", "p90", "p99", "p99.9", "slowest"),
+        [
+            (
+                row["call"],
+                f"{row['calls']:,}",
+                f"{row['per_s']:,g}",
+                f"{row['failed']:,}",
+                *(f"{row[share]:,.1f}" for share in ("p50", "p90", "p99", "p99.9", "p100")),
+            )
+            for row in call_rows(result)
+        ],
+    )
+
+
+def _national() -> str:
+    figures = [*national().volumes.values(), *national().rates.values(), *national().behaviour.values()]
+    return _table(
+        ("Figure", "Value", "Unit", "Source"),
+        [(f.name.replace("_", " "), f"{f.value:,.10g}", f.unit, _sourced(f.source, f.mark)) for f in figures],
+    )
+
+
+def _sourced(source: str, mark: str) -> str:
+    return f"{source} [{_MARKS.get(mark, mark)}]"
+
+
+def _charts(charts: Iterable[str]) -> str:
+    return '<div class="charts">' + "".join(charts) + "</div>"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -393,13 +174,13 @@ def _latency_chart(result: Result, call: str) -> str:
     level = next((level for level in national().levels if level.call == call), None)
     end = int(result.plan.duration_seconds)
     windows = {
-        second: result.measures.total(call, range(second, min(second + _WINDOW_SECONDS, end)))
-        for second in range(0, end, _WINDOW_SECONDS)
+        second: result.measures.total(call, range(second, min(second + WINDOW_SECONDS, end)))
+        for second in range(0, end, WINDOW_SECONDS)
     }
     series = [
         Series(
             name,
-            [(s + _WINDOW_SECONDS / 2, percentile(cell.latencies, share)) for s, cell in windows.items() if cell.calls],
+            [(s + WINDOW_SECONDS / 2, percentile(cell.latencies, share)) for s, cell in windows.items() if cell.calls],
             dashes,
         )
         for name, share, dashes in (("p50", 50, ""), ("p90", 90, "6 3"), ("p99", 99, "2 2"), ("slowest", 100, "1 4"))
@@ -408,7 +189,7 @@ def _latency_chart(result: Result, call: str) -> str:
     return line_chart(call, "ms", series, end=end, limit=limit, logarithmic=True, warm_up=result.plan.warm_up_seconds)
 
 
-def _throughput_charts(result: Result) -> str:
+def _throughput_charts(result: Result) -> list[str]:
     plan, measures = result.plan, result.measures
     end = int(plan.duration_seconds)
     charts = []
@@ -419,7 +200,7 @@ def _throughput_charts(result: Result) -> str:
         done = []
         for second in range(end):
             window = range(max(0, second - 2), min(end, second + 3))
-            cells = [measures.total(call, window) for call in _DONE_BY[flow]]
+            cells = [measures.total(call, window) for call in DONE_BY[flow]]
             count = sum(c.items if flow == "records" else c.calls - c.failures.total() for c in cells)
             done.append((second + 0.5, count / len(window)))
         series = [Series("planned", planned, "6 3"), Series("done", done)]
@@ -428,10 +209,10 @@ def _throughput_charts(result: Result) -> str:
         rate = [(s + 0.5, float(measures.count(RECOMPUTED, [s]))) for s in range(end)]
         needed = ("needed", plan.recomputed_per_second)
         charts.append(line_chart("foyers recomputed", "a second", [Series("done", rate)], end=end, limit=needed))
-    return "".join(charts)
+    return charts
 
 
-def _cost_charts(result: Result) -> str:
+def _cost_charts(result: Result) -> list[str]:
     end = int(result.plan.duration_seconds)
     kept = {
         name: [(s.at - result.start, s) for s in samples if 0 <= s.at - result.start <= end]
@@ -448,14 +229,12 @@ def _cost_charts(result: Result) -> str:
         Series("batches to be written", [(at, q.batches) for at, q in waiting], "2 2"),
     ]
     late = [Series("latest start", [(s, g.lateness_ms) for s, g in gauges])]
-    return "".join(
-        (
-            line_chart("Processor", "cores", processor, end=end),
-            line_chart("Memory", "MiB, shared pages counted in each process", memory, end=end),
-            line_chart("Queue", "calls or batches", queue, end=end),
-            line_chart("Lateness of the generator itself", "ms after the intended start", late, end=end),
-        )
-    )
+    return [
+        line_chart("Processor", "cores", processor, end=end),
+        line_chart("Memory", "MiB, shared pages counted in each process", memory, end=end),
+        line_chart("Queue", "calls or batches", queue, end=end),
+        line_chart("Lateness of the generator itself", "ms after the intended start", late, end=end),
+    ]
 
 
 def _generator(result: Result) -> str:

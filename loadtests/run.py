@@ -24,7 +24,8 @@ from loadtests.fill import fill_server
 from loadtests.measures import Measures
 from loadtests.plan import Plan
 from loadtests.processes import guarded
-from loadtests.report import Result, write
+from loadtests.report import write
+from loadtests.result import Result
 from loadtests.served import CannotServe, Served, check_target, free_port, serving
 from loadtests.summary import PROGRESS
 from loadtests.verdict import judgements

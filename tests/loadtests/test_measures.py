@@ -9,7 +9,8 @@ from loadtests.charts import Series, line_chart
 from loadtests.measures import Measures, bucket_of, percentile, top_of
 from loadtests.plan import Plan
 from loadtests.recorder import RECOMPUTED
-from loadtests.report import Result, html_of, summary_of
+from loadtests.report import html_of
+from loadtests.result import Result, summary_of
 from loadtests.run import report_on
 from loadtests.shapes import SHAPES
 from loadtests.table import SECTIONS, known, page, rows_of, table
