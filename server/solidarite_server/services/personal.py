@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from calendar import monthrange
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,8 +20,12 @@ _EPOCH = date(1970, 1, 1)
 
 
 def export_person(store: Store, person: bytes, trace: str) -> dict[str, Any]:
-    """All that is held on a person, ready for JSON; no other member's pseudonym."""
-    numeros = store.dossiers_of(person)
+    """All that is held on a person, ready for JSON; no other member's pseudonym.
+
+    Of a dossier, what was known or done while its version in force named them: what a household became after they left
+    is not theirs (GDPR, article 15, paragraph 4).
+    """
+    stays = {numero: _Stay.of(store, numero, person) for numero in store.dossiers_of(person)}
     return {
         "ressources": [
             {
@@ -38,35 +43,61 @@ def export_person(store: Store, person: bytes, trace: str) -> dict[str, Any]:
             }
             for held in store.records_of([person])
         ],
-        "dossiers": [_exported(store, numero, person) for numero in numeros],
+        "dossiers": [_exported(store, numero, stay, person) for numero, stay in stays.items()],
         "consultations": [
             {"le": _instant(line.at_us), "par": line.actor, "action": line.action, "motif": line.purpose}
             for line in store.audit_lines()
-            if line.subject == trace or line.subject in numeros
+            if line.subject == trace or (line.subject in stays and stays[line.subject].at(line.at_us))
         ],
     }
 
 
-def _exported(store: Store, numero: str, person: bytes) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Stay:
+    """When a person was in a dossier: its versions, and which of them name the person."""
+
+    versions: tuple[StoredFoyer, ...]
+    named: tuple[bool, ...]
+
+    @classmethod
+    def of(cls, store: Store, numero: str, person: bytes) -> _Stay:
+        versions = tuple(store.foyer_versions(numero))
+        read = (codec.loads(Foyer, version.payload) for version in versions)
+        return cls(versions, tuple(any(m.pseudonyme == person for m in foyer.membres) for foyer in read))
+
+    def at(self, instant_us: int) -> bool:
+        """Whether the version in force then, or the first one kept when it is over its time, names the person."""
+        place = bisect_right([version.known_at_us for version in self.versions], instant_us)
+        return self.named[max(place - 1, 0)]
+
+
+def _exported(store: Store, numero: str, stay: _Stay, person: bytes) -> dict[str, Any]:
+    declarations = {
+        mois: [event for event in store.events(numero, mois) if stay.at(event.known_at_us)]
+        for mois in store.declared_months(numero)
+    }
     return {
         "numero_allocataire": numero,
         "versions": [
             {"connue_le": _instant(version.known_at_us), "dossier": _shown(version.payload, person)}
-            for version in store.foyer_versions(numero)
+            for version, named in zip(stay.versions, stay.named, strict=True)
+            if named
         ],
         "declarations": [
             {
                 "mois": str(mois),
                 "evenements": [
                     {"le": _instant(event.known_at_us), "nature": event.kind, "contenu": json.loads(event.payload)}
-                    for event in store.events(numero, mois)
+                    for event in events
                 ],
             }
-            for mois in store.declared_months(numero)
+            for mois, events in declarations.items()
+            if events
         ],
+        # The store does not know when a campaign ran: those of a household left may be of after.
         "campagnes": [
             {"campagne": campaign, "rsa_centimes": row.rsa_cents, "prime_activite_centimes": row.prime_activite_cents}
-            for campaign, row in store.campaign_rows_of(numero)
+            for campaign, row in (store.campaign_rows_of(numero) if stay.named[-1] else ())
         ],
     }
 

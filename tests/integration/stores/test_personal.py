@@ -300,6 +300,37 @@ def test_an_export_holds_everything_and_no_pseudonym(store: Store):
     assert OTHER.hex() not in text
 
 
+def test_who_left_a_household_is_not_shown_what_it_became(store: Store):
+    new = b"n" * 16
+    foyers = FoyerService(store)
+
+    def event(sequence: int, name: str) -> None:
+        told = json.dumps({"dit": name}).encode()
+        store.keep([NewEvent("1", NOVEMBER, sequence, "AMENDED", told, name, b"h")])
+        store.write_audit([AuditLine("agent:a", "GET_FOYER", "1", name)])
+
+    foyers.upsert([household("1", OTHER, PERSON)])
+    event(0, "ensemble")
+    foyers.upsert([household("1", OTHER)])
+    event(1, "seul")
+    foyers.upsert([household("1", OTHER, new)])
+    event(2, "avec quelqu'un d'autre")
+    store.start_campaign("c", NOVEMBER, [])
+    store.keep_block("c", CampaignBlock(0, 1, {}, 1, 2), [CampaignRow("1", 1, 2)])
+
+    def shown(person: bytes) -> tuple[int, list[str], list[str], int]:
+        found = export_person(store, person, "trace")
+        (dossier,) = found["dossiers"]
+        events = [event["contenu"]["dit"] for month in dossier["declarations"] for event in month["evenements"]]
+        read = [line["motif"] for line in found["consultations"]]
+        return len(dossier["versions"]), events, read, len(dossier["campagnes"])
+
+    every = ["ensemble", "seul", "avec quelqu'un d'autre"]
+    assert shown(OTHER) == (3, every, every, 1)
+    assert shown(PERSON) == (1, every[:1], every[:1], 0)
+    assert shown(new) == (1, every[2:], every[2:], 1)
+
+
 @pytest.mark.parametrize(
     ("day", "months", "before"),
     [
