@@ -10,7 +10,9 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 import grpc
@@ -20,14 +22,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from joserfc import jwt
 from joserfc.jwk import OctKey
-from solidarite.v1 import (
-    campaign_pb2,
-    declaration_pb2,
-    entitlement_pb2,
-    foyer_pb2,
-    resource_record_pb2,
-    simulation_pb2,
-)
+from solidarite import v1
 from solidarite_server import authority
 from solidarite_server.bootstrap import RunningServer, start_server
 from solidarite_server.domain.identity import BenefitScope, Scope
@@ -40,10 +35,9 @@ SOURCE, OTHER_SOURCE = "etoile", "comete"
 ALL_SCOPES = tuple(scope.value for scope in Scope)
 ALL_BENEFITS = tuple(benefit.value[0] for benefit in BenefitScope)
 
-_FILES = (
-    campaign_pb2, declaration_pb2, entitlement_pb2, foyer_pb2, resource_record_pb2, simulation_pb2, health_pb2,
-    reflection_pb2,
-)  # fmt: skip
+# Found, not listed: a service in a new file of the contract is asked for its row too.
+_CONTRACT = [found.name for found in iter_modules(v1.__path__) if found.name.endswith("_pb2")]
+_FILES = [*(import_module(f"{v1.__name__}.{name}") for name in _CONTRACT), health_pb2, reflection_pb2]
 
 
 def services() -> list[ServiceDescriptor]:
