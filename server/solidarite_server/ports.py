@@ -67,7 +67,7 @@ class RecordStore(Protocol):
     """The set of record versions received (docs/stockage.md). Nothing is overwritten or deleted by a correction."""
 
     def append(self, batches: Sequence[Batch]) -> list[BatchOutcome]:
-        """Commit batches durably, all or none, and classify each record. One caller at a time a process.
+        """Commit batches durably, all or none, and classify each record. At most one caller at a time in each process.
 
         Raises StoreUnavailable when nothing could be committed; the store stays usable.
         """
@@ -93,9 +93,10 @@ class RecordStore(Protocol):
         *,
         known_at_us: int | None = None,
     ) -> list[StoredRecord]:
-        """Every version held on these persons for these months, each told effective or not at that instant.
+        """Every version held on these persons for these months, each marked effective or not at that instant.
 
-        With `known_at_us`, what became known later is left out. Ordered by person, month, record_id, version.
+        With `known_at_us`, versions that became known later are not returned. Ordered by person, month, record_id,
+        version.
         """
         ...
 
@@ -128,7 +129,7 @@ class FoyerStore(Protocol):
     """Versions of dossiers; earlier ones stay readable."""
 
     def put_foyers(self, dossiers: Sequence[tuple[str, bytes]]) -> KeptFoyers:
-        """Keep (numero_allocataire, payload) in a durable commit of their own, which nothing is audited of."""
+        """Keep (numero_allocataire, payload) in a durable commit of their own, without an audit line."""
         ...
 
     def foyer(self, numero_allocataire: str, *, known_at_us: int | None = None) -> StoredFoyer | None:
@@ -242,7 +243,7 @@ class CampaignStore(Protocol):
         ...
 
     def campaign(self, campaign_id: str) -> StoredCampaign | None:
-        """How far it is."""
+        """How far a campaign is; None when it was never begun."""
         ...
 
     def keep_block(self, campaign_id: str, block: CampaignBlock, rows: Sequence[CampaignRow]) -> None:
@@ -250,7 +251,7 @@ class CampaignStore(Protocol):
         ...
 
     def campaign_row(self, campaign_id: str, numero_allocataire: str) -> CampaignRow | None:
-        """The result of one foyer."""
+        """The result of one foyer; None when the campaign has none for it."""
         ...
 
 
@@ -328,7 +329,7 @@ class RenewalProgress:
 
 
 class PersonalData(Protocol):
-    """What is done for the persons held: the only changes and removals of a store."""
+    """What is done for the persons held. Nothing else in a store changes or removes what is there."""
 
     def begin_renewal(self, version: int, lines: Sequence[AuditLine] = ()) -> bool:
         """Wrap persons under a version of the keys from now on; what is there already follows by `renew_some`.
@@ -342,8 +343,8 @@ class PersonalData(Protocol):
         ...
 
     def end_renewal(self, lines: Sequence[AuditLine] = ()) -> bool:
-        """End the renewal, with audit lines, once nothing stands under the names of before, not even in what was
-        freed; False while something does. True as well when none is under way, without the lines.
+        """End the renewal, with audit lines, once nothing is under the old names, freed pages included; False while
+        something is. True as well when none is under way, and then the lines are not written.
         """
         ...
 
@@ -352,7 +353,7 @@ class PersonalData(Protocol):
         ...
 
     def pseudonym_version(self) -> int:
-        """The version of the keys that what is written stands under."""
+        """The version of the keys under which persons are written."""
         ...
 
     def dossiers_of(self, person: bytes) -> list[str]:
@@ -394,8 +395,8 @@ class PersonalData(Protocol):
         ...
 
     def purge_dossiers(self, before_us: int) -> int:
-        """Remove the versions replaced before an instant, and the dossiers untouched since then without a declaration;
-        the number of versions.
+        """Remove the versions replaced before an instant, and the dossiers that have no declaration and did not change
+        since; the number of versions.
         """
         ...
 
@@ -406,7 +407,7 @@ class PersonalData(Protocol):
     def wipe(self) -> None:
         """Overwrite what was erased or purged, as far as the engine can: to be called once after them.
 
-        StoreUnavailable while a long read goes on with what was there before: to be called again after it.
+        StoreUnavailable while a long read still uses what was there before: call again after it.
         """
         ...
 
@@ -415,7 +416,7 @@ class Store(RecordStore, FoyerStore, ChangeStore, DeclarationStore, CampaignStor
     """One place that keeps everything; safe for several threads and processes."""
 
     def at_once(self) -> AbstractContextManager[object]:
-        """What this thread reads inside is as one commit left it: one transaction, which costs less than one each."""
+        """Inside the block this thread reads the state of one commit, in one transaction: cheaper than one a read."""
         ...
 
     def check(self) -> list[str]:

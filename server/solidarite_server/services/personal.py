@@ -103,7 +103,7 @@ def _exported(store: Store, numero: str, stay: _Stay, person: bytes) -> dict[str
 
 
 def _shown(payload: bytes, person: bytes) -> dict[str, Any]:
-    """A dossier without pseudonyms: who is concerned is told by a mark."""
+    """A dossier without pseudonyms: a mark says which member is the person concerned."""
     read: dict[str, Any] = json.loads(payload)
     for membre in read.get("membres", ()):
         membre["personne_concernee"] = membre.pop("pseudonyme", None) == person.hex()

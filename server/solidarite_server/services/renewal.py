@@ -16,7 +16,8 @@ from solidarite_server.services import keyring
 def begin(store: Store, key_file: Path, actor: str) -> RenewalProgress:
     """Begin a renewal under a new version of the keys, or find the one that is under way; leaves an audit line.
 
-    The new key is on disk before anything stands under it: servers read the file again when they meet it.
+    The new key is on disk before anything is written under it: a server that meets an unknown version reads the file
+    again.
     """
     with _alone(key_file):
         under_way = store.renewal()

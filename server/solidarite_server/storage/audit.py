@@ -120,7 +120,7 @@ def walk(session: Session, after: int) -> Iterator[StoredAuditLine]:
 
 def _head(session: Session) -> _Head:
     rows = session.rows("SELECT first, before, last, hash, seal FROM audit_head")
-    # Without its head the chain cannot be trusted: it is told broken, never begun again.
+    # Without its head the chain cannot be trusted: it is reported as broken, never begun again.
     return _Head(*rows[0]) if rows else _Head(1, b"", -1, b"", b"")
 
 

@@ -119,7 +119,7 @@ class Merging:
     def due(self, session: Session) -> tuple[int, tuple[Run, ...]] | None:
         """A level, the lowest first, with runs to merge, and those runs; none when a merge is begun.
 
-        What a renewal is still to rename waits: each run stands under one version of the names.
+        Runs that a renewal has still to rename wait: a run is under one version of the names.
         """
         self._go_on(session)
         by_level: dict[int, list[Run]] = {level: [] for level in self._merges}

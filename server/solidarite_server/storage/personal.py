@@ -3,9 +3,9 @@
 Everything else only adds to a store; here alone things are changed or removed. Readers go on meanwhile with what was
 there before, writers wait.
 
-A renewal is a sequence of short transactions, each with what it changes and how far it is: ended anywhere, it goes on
-from there, by whoever calls `renew_some`, several at once if need be. What is written from its first transaction on
-stands under the new names, so that what stands under the names of before only grows less.
+A renewal is a sequence of short transactions, each of which writes what it changes together with how far the renewal
+is: interrupted anywhere, it goes on from there, and several callers of `renew_some` may share it. From its first
+transaction on everything is written under the new names, so that what is left under the old ones only shrinks.
 """
 
 from __future__ import annotations
@@ -56,17 +56,17 @@ class PersonalDataSql(ABC):
 
     @abstractmethod
     def _begin_records(self, session: Session) -> None:
-        """Every record held by now stands under the names of before."""
+        """Note that every record held now is under the old names."""
 
     @abstractmethod
     def _renew_records(self, session: Session, first: int, change: Callable[[bytes], bytes]) -> int:
-        """Give new names to the records of some persons that stand under those of before, none of them below `first`
-        (see `Renewal`); the next `first`, `ALL_PERSONS` when none is left.
+        """Give new names to some persons whose records are under the old ones, beginning at `first` (see
+        `Renewal`); returns the next `first`, `ALL_PERSONS` when none is left.
         """
 
     @abstractmethod
-    def _holds_names_of_before(self, session: Session) -> bool:
-        """Whether any record stands under the names of before."""
+    def _holds_old_names(self, session: Session) -> bool:
+        """Whether any record is still under the old names."""
 
     @abstractmethod
     def _remove_person(self, session: Session, person: bytes) -> int:
@@ -127,13 +127,13 @@ class PersonalDataSql(ABC):
         return len(rows)
 
     def end_renewal(self, lines: Sequence[AuditLine] = ()) -> bool:
-        """End the renewal, with audit lines, once nothing stands under the names of before, not even in what was
-        freed; False while something does. True as well when none is under way, without the lines.
+        """End the renewal, with audit lines, once nothing is under the old names, freed pages included; False while
+        something is. True as well when none is under way, and then the lines are not written.
         """
         self.wipe()
         with self._snapshot() as session:
-            # What stands under the names of before only grows less: seen none, there is none.
-            left = self._holds_names_of_before(session)
+            # Nothing new is written under the old names: once none was seen, there is none.
+            left = self._holds_old_names(session)
         with self._transaction() as commit:
             renewal = commit.names.renewal
             if renewal is None:
@@ -154,7 +154,7 @@ class PersonalDataSql(ABC):
         return RenewalProgress(renewal.before, version, renewal.persons / ALL_PERSONS)
 
     def pseudonym_version(self) -> int:
-        """The version of the keys that what is written stands under."""
+        """The version of the keys under which persons are written."""
         return int(self._reading().rows("SELECT pseudonyms FROM head")[0][0])
 
     @abstractmethod

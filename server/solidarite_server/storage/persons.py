@@ -3,8 +3,8 @@
 Outside the store a person has one pseudonym for good; what is on disk changes with each renewal. The versions in use
 are read in the transaction of each read and write, so that a renewal changes nothing for whoever is served meanwhile.
 
-A renewal goes on by short transactions (storage/personal.py). Until it ends a record stands under one of two names of
-its person, and is looked for under both; what is written stands under the new one. A dossier has the new names once
+A renewal goes on by short transactions (storage/personal.py). Until it ends a record is under the old or the new name
+of its person, and is looked for under both; everything is written under the new one. A dossier has the new names once
 the renewal has passed its number.
 """
 
@@ -44,13 +44,13 @@ class Renewal:
     before: int
     """The version that is being left."""
     persons: int = 0
-    """No record stands under the names of before of persons below it, read as a number of 128 bits."""
+    """Old names below it, read as numbers of 128 bits, have no record left."""
     dossiers: str = ""
     """The dossiers numbered up to it are renewed, those after it are not."""
 
     @property
     def records_done(self) -> bool:
-        """Whether no record at all stands under a name of before."""
+        """Whether no record is left under an old name."""
         return self.persons >= ALL_PERSONS
 
     def packed(self) -> bytes:
@@ -69,26 +69,26 @@ class Renewal:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Under which versions of the keys persons stand on disk, at one commit."""
+    """Under which versions of the keys persons are on disk, at one commit."""
 
     version: int
-    """The one in force: what is written stands under it."""
+    """The one in force: persons are written under it."""
     renewal: Renewal | None = None
 
     @property
     def of_records(self) -> tuple[int, ...]:
-        """The versions that a record may stand under, the one in force first."""
+        """The versions under which a record may be, the one in force first."""
         if self.renewal is None or self.renewal.records_done:
             return (self.version,)
         return self.version, self.renewal.before
 
     @property
     def of_dossiers(self) -> tuple[int, ...]:
-        """The versions that a dossier may stand under."""
+        """The versions under which a dossier may be."""
         return (self.version,) if self.renewal is None else (self.version, self.renewal.before)
 
     def of_dossier(self, numero_allocataire: str) -> int:
-        """The version that the persons of a dossier stand under."""
+        """The version under which the persons of a dossier are."""
         if self.renewal is None or numero_allocataire <= self.renewal.dossiers:
             return self.version
         return self.renewal.before

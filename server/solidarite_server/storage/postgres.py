@@ -188,7 +188,7 @@ class PostgresStore(SqlStore):
         )
         return int(persons[-1].int) + 1
 
-    def _holds_names_of_before(self, session: Session) -> bool:
+    def _holds_old_names(self, session: Session) -> bool:
         return bool(session.rows("SELECT 1 FROM record WHERE renewals < (SELECT renewals FROM head) LIMIT 1"))
 
     def _remove_person(self, session: Session, person: bytes) -> int:

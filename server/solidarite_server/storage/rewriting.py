@@ -38,7 +38,7 @@ Kept = Callable[[RunRows], npt.NDArray[np.bool_]]
 
 
 def begin_renewal(session: Session, runs: Runs) -> None:
-    """What every run holds stands under the names of before; what merges were building of it is dead."""
+    """Note that all runs are under the old names, and drop what merges were building."""
     session.run("UPDATE run SET state = ? WHERE state = ?", (DEAD, BUILDING))
     for run in runs.live(session):
         keep_part(session, replace(run, part=run.part._replace(before=True)))
@@ -46,7 +46,7 @@ def begin_renewal(session: Session, runs: Runs) -> None:
 
 
 def renew_some(session: Session, runs: Runs, change: Callable[[bytes], bytes]) -> int:
-    """Give other names to the first persons that stand under those of before; the prefix from which others are left,
+    """Give new names to the first persons that are under old ones; returns the prefix from which others are left,
     2^64 when none is.
 
     As in a merge by ranges: what is renamed becomes a run, and of those that held it the part above it is left.

@@ -175,7 +175,7 @@ class SqlStore(PersonalDataSql, ABC):
         *,
         known_at_us: int | None = None,
     ) -> list[StoredRecord]:
-        """Every version held on these persons for these months, each told effective or not at that instant."""
+        """Every version held on these persons for these months, each marked effective or not at that instant."""
         horizon = FOREVER if known_at_us is None else known_at_us
         outside = b"".join(set(persons))
         with self._snapshot() as session:
@@ -379,7 +379,7 @@ class SqlStore(PersonalDataSql, ABC):
         with self._snapshot() as session:
             found = wrong(session)
             (kept,) = only(session.rows("SELECT renewal FROM head"))
-            if (kept is None or Renewal.kept(kept).records_done) and self._holds_names_of_before(session):
+            if (kept is None or Renewal.kept(kept).records_done) and self._holds_old_names(session):
                 found.append("Des enregistrements sont restés sous une ancienne version des pseudonymes.")
         return [*found, *self.verify_audit()]
 

@@ -292,7 +292,7 @@ class SqliteStore(SqlStore):
     def _renew_records(self, session: Session, first: int, change: Callable[[bytes], bytes]) -> int:
         return rewriting.renew_some(session, self._runs, change) << _PREFIX_SHIFT
 
-    def _holds_names_of_before(self, session: Session) -> bool:
+    def _holds_old_names(self, session: Session) -> bool:
         return any(run.part.before for run in self._runs.live(session))
 
     def _remove_person(self, session: Session, person: bytes) -> int:

@@ -1,8 +1,8 @@
 """Checksums of rows: dossiers, events of declarations and positions of uploads, as blocks of records have theirs.
 
-A row whose bytes were changed on the disk is said, never read. The sum covers the key as well: a row found under
-another key does not pass. Nor does the row before it, once its key hides it: of dossiers and events each row tells
-whether another follows, so that an older one is never taken for the newest.
+A row whose bytes changed on the disk is reported, and never used. The sum covers the key as well: a row found under
+another key does not pass. Rows of dossiers and events also say whether another follows: when damage to a key hides the
+newest one, the one before it is not taken for the newest.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class Summed(NamedTuple):
     key: int
     """How many of them make the key."""
     chained: bool = False
-    """Whether rows that share all of the key but its end follow each other, and tell whether another follows."""
+    """Whether rows that share all columns of the key but the last form a sequence, and say whether another follows."""
 
     @property
     def checked(self) -> str:
-        """The checksum as it is read: none where the row that follows is missing."""
+        """The checksum as a SELECT reads it: NULL where the row that should follow is missing."""
         if not self.chained:
             return "checksum"
         *same, last = self.columns[: self.key]
@@ -47,14 +47,14 @@ class Summed(NamedTuple):
         return f"CASE WHEN followed = EXISTS ({later}) THEN checksum END"
 
     def follow(self, rows: int) -> str:
-        """The UPDATE of so many rows, known by their keys, that another follows from now on."""
+        """The UPDATE that marks so many rows, given by their keys, as followed by another."""
         key = self.columns[: self.key]
         one = f"({', '.join('?' * self.key)})"
         values = ", ".join([one] * rows)
         return f"UPDATE {self.name} SET followed = TRUE WHERE ({', '.join(key)}) IN (VALUES {values})"  # noqa: S608
 
     def into(self) -> str:
-        """What rows of `with_sum` are inserted into."""
+        """The table and columns into which rows of `with_sum` are inserted."""
         return f"{self.name} ({', '.join(self.columns)}, checksum)"
 
     def insert(self) -> str:
@@ -114,7 +114,7 @@ def intact(table: Summed, rows: Sequence[Row]) -> list[Row]:
 
 
 def write_sums(session: Session, table: Summed, rows: Iterable[Row]) -> None:
-    """Give rows, known by their columns, their checksums."""
+    """Write the checksums of rows, given by all their columns."""
     key = " AND ".join(f"{column} = ?" for column in table.columns[: table.key])
     session.many(
         f"UPDATE {table.name} SET checksum = ? WHERE {key}",  # noqa: S608
@@ -125,7 +125,7 @@ def write_sums(session: Session, table: Summed, rows: Iterable[Row]) -> None:
 def sum_all(session: Session) -> None:
     """Give every row that is there already its checksum, in the transaction of the migration."""
     for table in _ALL:
-        # As they were then: whether another follows came later.
+        # The column `followed` came with a later migration.
         for rows in _walked(session, table._replace(chained=False)):
             write_sums(session, table, [row[:-1] for row in rows])
 
@@ -147,7 +147,7 @@ def wrong(session: Session) -> list[str]:
 def _walked(session: Session, table: Summed) -> Iterator[list[Row]]:
     """Every row, some at a time; StoreUnavailable when there are more or fewer of them than are counted.
 
-    A key damaged may stand out of its place: rows would be met twice, or for ever.
+    A damaged key may be out of its place: rows would be met twice, or without end.
     """
     ((count,),) = session.rows(f"SELECT count(*) FROM {table.name}")  # noqa: S608
     key = ", ".join(table.columns[: table.key])

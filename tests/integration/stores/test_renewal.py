@@ -86,7 +86,7 @@ def test_the_same_for_longer(seed: int, server: Callable[..., Store], key_file: 
 def test_looking_for_one_name_only_would_lose_records_and_count_others_twice(
     server: Callable[..., Store], key_file: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """The control: what judges a store sees a renewal that forgets the names of before."""
+    """The control: what judges a store sees a renewal that forgets the old names."""
     store, model = server(), Model()
     model.send(store, [("r", record(7, name="r", person=PEOPLE[0]))])
     renewal.begin(store, key_file, ACTOR)
