@@ -19,8 +19,11 @@ from solidarite_server.settings import CONFIG_VARIABLE, PREFIX, Settings
 OTHER_VARIABLES = frozenset(
     {"AUTH_DIR", "CONFIG", "DEBUG", "SERVER", "SOURCE", "SPOOL", "TLS_CA", "TLS_CERT", "TLS_KEY", "TOKEN_FILE"}
 )
-# Up to the last @ of the authority: a password may hold one, written as it is. libpq also takes it as a parameter.
-_PASSWORDS = re.compile(r"(?<=://)([^/@:]*):[^/?#]*(?=@)|(?<=[?&])((?:ssl)?password)=[^&#]*", re.IGNORECASE)
+# Up to the last @ of all: a password may hold one, or a slash, written as it is. libpq also takes it as a parameter,
+# and a collector its key.
+_SECRETS = re.compile(
+    r"(?<=://)([^/@:]*):.*(?=@)|(\b[\w-]*(?:password|key|secret|token)\s*=\s*)(?:'[^']*'|[^&\s]*)", re.IGNORECASE
+)
 
 
 class ConfigurationError(ValueError):
@@ -90,8 +93,8 @@ def documentation_rows() -> list[str]:
 
 
 def mask(text: str) -> str:
-    """A value as it may be shown: the password of an address is hidden."""
-    return _PASSWORDS.sub(lambda found: f"{found[2]}=***" if found[2] else f"{found[1]}:***", text)
+    """A value as it may be shown: the secrets of an address are hidden."""
+    return _SECRETS.sub(lambda found: f"{found[2] or found[1] + ':'}***", text)
 
 
 def _file_name() -> str:

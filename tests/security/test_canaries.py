@@ -310,5 +310,6 @@ def test_a_journal_not_yet_acknowledged_is_private(left: Left):
 
 
 def test_private_files_are_readable_by_their_owner_only(left: Left):
-    for path in [*left.folder.rglob("*.key"), *left.folder.rglob("*private*"), *left.folder.rglob("*.jwt")]:
+    names = ("*.key", "*private*", "*.jwt", "s.db*", "copie*.db")
+    for path in [path for name in names for path in left.folder.rglob(name)]:
         assert path.stat().st_mode & 0o077 == 0, path.name

@@ -93,6 +93,8 @@ def test_retention_and_restoration_leave_theirs(url: str, tmp_path: Path):
     assert main(["store", "restore", str(tmp_path / "copie"), "--store", url, "--replace", "--purpose", "panne"]) == 0
     assert [line.action for line in lines(tmp_path)] == ["RETENTION", "BACKUP_STORE", "RESTORE_STORE"]
     assert lines(tmp_path)[-1].purpose == "panne"
+    for path in tmp_path.iterdir():
+        assert path.stat().st_mode & 0o077 == 0, path.name
 
 
 def test_a_reason_that_holds_a_nir_is_refused_before_anything_is_done(

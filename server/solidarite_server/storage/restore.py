@@ -10,7 +10,7 @@ from pathlib import Path
 from solidarite_server.domain.errors import SolidariteError
 from solidarite_server.services.clock import SystemClock
 from solidarite_server.storage.migrate import SchemaError
-from solidarite_server.storage.sqlite import SqliteStore
+from solidarite_server.storage.sqlite import SqliteStore, make_private
 
 _BESIDE = ("-wal", "-shm")
 
@@ -29,6 +29,7 @@ def restored(copy: Path, target: Path, *, replace: bool) -> None:
         _unused(target)
     incoming = target.with_name(target.name + ".arrivee")
     try:
+        make_private(incoming)
         shutil.copyfile(copy, incoming)
         _verified(incoming, copy.name)
         _synced(incoming)

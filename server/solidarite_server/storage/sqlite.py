@@ -90,6 +90,12 @@ def _unavailable() -> StoreUnavailable:
     return StoreUnavailable("Le magasin n'a rien pu enregistrer ni lire : réessayez plus tard.")
 
 
+def make_private(path: Path) -> None:
+    """Make an empty file that its owner alone reads, where there is none; SQLite makes those beside it alike."""
+    if not path.exists():
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+
+
 class SqliteStore(SqlStore):
     """Implements `ports.Store` on one file."""
 
@@ -113,6 +119,7 @@ class SqliteStore(SqlStore):
         self._logged_rows = 0
         self._stopping = False
         self._lock_file = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+        make_private(path)
         try:
             self._writer = self._connect()
             self._writer.run(f"PRAGMA cache_size = -{_CACHE_KIB}")
@@ -157,6 +164,7 @@ class SqliteStore(SqlStore):
 
     def backup(self, target: Path) -> None:
         """Copy the store to a new file while it is in use."""
+        make_private(target)
         with sqlite3.connect(target) as copy:
             self._reading().connection.backup(copy)
         copy.close()
