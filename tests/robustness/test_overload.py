@@ -9,7 +9,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -39,20 +39,38 @@ INGESTION = "solidarite.v1.ResourceRecordService"
 # Queues of ingestion
 
 
+class Writer:
+    """Looks on while the writer of an ingestion works."""
+
+    def __init__(self) -> None:
+        self.took = threading.Event()
+        """Set once it has taken batches: those that come later wait behind."""
+
+    def waiting(self, batches: int) -> None:
+        self.took.set()
+
+    def committed(self, batches: Sequence[Batch], outcomes: Sequence[BatchOutcome], seconds: float) -> None: ...
+
+    def acknowledged(self, seconds: float) -> None: ...
+
+    def failed(self) -> None: ...
+
+
 @contextlib.contextmanager
-def held_back(folder: Path, **limits: int) -> Iterator[tuple[IngestService, Any]]:
-    """An ingestion whose store waits, until the second value is called: another writer holds the file."""
+def held_back(folder: Path, **limits: int) -> Iterator[tuple[IngestService, Writer, Callable[[], None]]]:
+    """An ingestion whose store waits, until the last value is called: another writer holds the file."""
     store = open_store(f"sqlite:///{folder / 'a.db'}", clock=SystemClock())
     other = sqlite3.connect(folder / "a.db", isolation_level=None, check_same_thread=False)
     other.execute("BEGIN IMMEDIATE")
-    ingest = IngestService(store, **limits)
+    writer = Writer()
+    ingest = IngestService(store, observer=writer, **limits)
 
     def release() -> None:
         if other.in_transaction:
             other.execute("COMMIT")
 
     try:
-        yield ingest, release
+        yield ingest, writer, release
     finally:
         release()
         ingest.close()
@@ -76,9 +94,9 @@ def sent(ingest: IngestService, source: str, batches: int, first: int = 1) -> li
 
 # effect: waiting_batches, source_waiting_batches
 def test_each_source_and_all_of_them_may_leave_so_many_batches_waiting(tmp_path: Path):
-    with held_back(tmp_path, waiting_batches=6, source_waiting_batches=4) as (ingest, release):
+    with held_back(tmp_path, waiting_batches=6, source_waiting_batches=4) as (ingest, writer, release):
         first = sent(ingest, "a", 1)
-        time.sleep(0.2)  # the writer has taken it, and waits for the store
+        assert writer.took.wait(20)
         waiting = sent(ingest, "a", 4, first=2)
         with pytest.raises(Overloaded) as own:
             sent(ingest, "a", 1, first=6)
@@ -92,9 +110,9 @@ def test_each_source_and_all_of_them_may_leave_so_many_batches_waiting(tmp_path:
 
 
 def test_a_source_that_floods_makes_another_wait_one_turn_and_no_more(tmp_path: Path):
-    with held_back(tmp_path, commit_records=20) as (ingest, release):
+    with held_back(tmp_path, commit_records=20) as (ingest, writer, release):
         flood = sent(ingest, "a", 60)
-        time.sleep(0.2)
+        assert writer.took.wait(20)
         other = sent(ingest, "b", 3)
         release()
         order = sorted(
