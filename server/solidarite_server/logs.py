@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from collections.abc import MutableMapping
+from types import TracebackType
 from typing import Any
 
 import structlog
@@ -40,8 +42,21 @@ class _Foreign(logging.Handler):
         )
 
 
+def place_of(trace: TracebackType | None) -> str:
+    """Where an exception was raised, `FILE:LINE`: all that is told of it, beside its type. Its text may be anything."""
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "" if trace is None else f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+
+
+def _thread_ended(by: threading.ExceptHookArgs) -> None:
+    structlog.get_logger("solidarite.threads").error(
+        "unforeseen", exception=by.exc_type.__name__, place=place_of(by.exc_traceback)
+    )
+
+
 def configure_logs(level: str) -> None:
-    """Write structured lines from that level on; libraries from warnings on."""
+    """Write structured lines from that level on; libraries from warnings on; threads that something unforeseen ends."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -53,6 +68,7 @@ def configure_logs(level: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=False,
     )
+    threading.excepthook = _thread_ended
     root = logging.getLogger()
     root.handlers = [_Foreign()]
     root.setLevel(logging.WARNING)

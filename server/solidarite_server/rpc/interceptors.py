@@ -12,6 +12,7 @@ import structlog
 from google.protobuf.message import DecodeError
 
 from solidarite_server.domain.errors import InvalidRequest, Reason, Retryable, SolidariteError, StreamEnded, TimeLimit
+from solidarite_server.logs import place_of
 from solidarite_server.rpc.admission import Admission, Closing
 from solidarite_server.rpc.errors import internal_status, new_reference, status_of
 from solidarite_server.rpc.observation import Call, Observer
@@ -220,13 +221,8 @@ class _Told:
             return status_of(error)
         reference = self._call.reference = new_reference()
         # The type and the place, not the text: an exception's text may hold personal data.
-        frame = error.__traceback__
-        while frame is not None and frame.tb_next is not None:
-            frame = frame.tb_next
-        place = f"{frame.tb_frame.f_code.co_filename}:{frame.tb_lineno}" if frame is not None else ""
-        _log.error(
-            "unforeseen", reference=reference, method=self._call.method, exception=type(error).__name__, place=place
-        )
+        place, kind = place_of(error.__traceback__), type(error).__name__
+        _log.error("unforeseen", reference=reference, method=self._call.method, exception=kind, place=place)
         return internal_status(reference)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 import signal
 import threading
@@ -33,6 +34,12 @@ from tests.robustness.test_limits import COMPUTE, compute, reason
 
 DEPLOYMENT = Path(__file__).parents[3] / "docs" / "deploiement"
 UUID = "0f8fad5b-d9cb-469f-a165-70867728950e"
+
+
+@pytest.fixture(autouse=True)
+def _the_tests_own_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What tells of the threads of a server is put back."""
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
 
 
 def free_port() -> int:
@@ -207,8 +214,6 @@ def test_a_key_that_is_not_known_is_dropped_and_counted():
 
 
 def test_what_a_library_says_is_told_without_its_text(capfd: pytest.CaptureFixture[str]):
-    import logging
-
     logs.configure_logs("info")
     try:
         logging.getLogger("grpc").error("refused: %s", "2840575999101")
@@ -218,6 +223,20 @@ def test_what_a_library_says_is_told_without_its_text(capfd: pytest.CaptureFixtu
     written = json.loads(capfd.readouterr().err)
     assert written["event"] == "library"
     assert written["logger"] == "grpc"
+    assert "2840575999101" not in str(written)
+
+
+def test_a_thread_that_something_unforeseen_ends_is_told_without_its_text(capfd: pytest.CaptureFixture[str]):
+    logs.configure_logs("info")
+    try:
+        ended = threading.Thread(target=int, args=("2840575999101 en toutes lettres",))
+        ended.start()
+        ended.join()
+    finally:
+        logging.getLogger().handlers = []
+        structlog.reset_defaults()
+    written = json.loads(capfd.readouterr().err)
+    assert (written["event"], written["exception"]) == ("unforeseen", "ValueError")
     assert "2840575999101" not in str(written)
 
 
