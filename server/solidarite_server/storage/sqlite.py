@@ -53,6 +53,8 @@ _LOG_LIMIT_BYTES = 64 << 20
 _CROWDED_RUNS = 6 * FAN_IN
 _CROWDED_SECONDS = 1.0
 _RETRY_SECONDS = 1.0
+_REST = 3
+"""Times as long as a step of the merges took that they rest after it."""
 _WIPED_PAGES = 2_000
 """At once, while writers wait."""
 _WIPES_LOGGED = 8
@@ -117,6 +119,8 @@ class SqliteStore(SqlStore):
         self._thread: threading.Thread | None = None
         self._work = threading.Condition()
         self._logged_rows = 0
+        self._added_rows = self._merged_rows = 0
+        """Since the merging thread last asked itself whether to rest."""
         self._stopping = False
         self._lock_file = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
         make_private(path)
@@ -180,6 +184,7 @@ class SqliteStore(SqlStore):
     def _tidy_soon(self, rows: int) -> None:
         """Runs were added, and so many rows logged: some may be due to be merged."""
         self._logged_rows += rows
+        self._added_rows += rows
         if not self.tidies_beside:
             self.tidy()
             return
@@ -188,9 +193,12 @@ class SqliteStore(SqlStore):
                 self._thread = threading.Thread(target=self._tidy_beside, name="store-tidy", daemon=True)
                 self._thread.start()
             self._work.notify_all()
-            if self._tidying and self._runs.depth > _CROWDED_RUNS:
+            if self._tidying and self._crowded():
                 # Merging is behind: reads would slow down. Whoever sends waits a little.
-                self._work.wait_for(lambda: self._runs.depth <= _CROWDED_RUNS or self._stopping, _CROWDED_SECONDS)
+                self._work.wait_for(lambda: not self._crowded() or self._stopping, _CROWDED_SECONDS)
+
+    def _crowded(self) -> bool:
+        return self._runs.depth > _CROWDED_RUNS
 
     def tidy(self) -> None:
         """Merge runs, and remove dead ones, by small commits of their own, until nothing is left to do.
@@ -203,13 +211,26 @@ class SqliteStore(SqlStore):
 
     def _tidy_beside(self) -> None:
         while not self._stopping:
+            start = time.perf_counter()
             try:
-                if not self._tidied_some():
+                if self._tidied_some():
+                    self._rest(time.perf_counter() - start)
+                else:
                     with self._work:
                         self._work.wait(_RETRY_SECONDS)
             except StoreUnavailable:
                 with self._work:
                     self._work.wait_for(lambda: self._stopping, _RETRY_SECONDS)
+
+    def _rest(self, worked: float) -> None:
+        """Leave the interpreter, the lock and the disk to the calls for some times as long as a step took.
+
+        Unless more comes in than is merged meanwhile: a row is merged once for each level, far fewer times than this.
+        """
+        with self._work:
+            if self._merged_rows >= FAN_IN * self._added_rows:
+                self._work.wait_for(lambda: self._stopping or self._crowded(), _REST * worked)
+            self._added_rows = self._merged_rows = 0
 
     def _tidied_some(self) -> bool:
         """One step of what there is to do beside the commits; False when there is nothing."""
@@ -240,7 +261,9 @@ class SqliteStore(SqlStore):
         with _reading_transaction(session):
             piece = self._merging.prepare(session, level)
         with self._write_lock, self._begun(session):
-            self._logged_rows += self._merging.write(session, piece)
+            written = self._merging.write(session, piece)
+        self._logged_rows += written
+        self._merged_rows += written
         return True
 
     def _tidies(self, session: _SqliteSession) -> bool:
@@ -257,7 +280,9 @@ class SqliteStore(SqlStore):
 
     def _write_log_back(self, session: _SqliteSession, mode: str = "RESTART") -> bool:
         """Write the log back, so that it begins again, or ends; False while a read needs what it holds."""
-        # First most of it, beside the commits; then the rest while they wait, but not for the end of a long read.
+        # First most of it, beside the commits; then the rest while they wait, but not for the end of a long read. Twice
+        # beside them: SQLite syncs the file only where no commit came meanwhile, which the short second time lets be.
+        session.rows("PRAGMA wal_checkpoint(PASSIVE)")
         session.rows("PRAGMA wal_checkpoint(PASSIVE)")
         with self._write_lock:
             session.run(f"PRAGMA busy_timeout = {_LOG_BUSY_MS}")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from solidarite_server.domain.errors import StoreUnavailable
-from solidarite_server.storage import SqliteStore
+from solidarite_server.storage import SqliteStore, merging, sqlite
+from solidarite_server.storage.runs import BLOCK_ROWS, FAN_IN
 
 from tests.integration.stores.records import HandClock, batch, record, total
 
@@ -49,3 +52,36 @@ def test_a_file_that_is_no_store_is_refused(tmp_path: Path, clock: HandClock):
     (tmp_path / "x.db").write_bytes(b"not a database at all, but long enough to look like one" * 100)
     with pytest.raises(StoreUnavailable):
         SqliteStore(tmp_path / "x.db", clock=clock)
+
+
+@pytest.fixture
+def at_rest(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> SqliteStore:
+    """A store whose merge of 16 runs, of 132 persons each, rests for ever after a slice or two."""
+    monkeypatch.setattr(merging, "_SLICE_ROWS", BLOCK_ROWS)
+    monkeypatch.setattr(sqlite, "_REST", 1e9)
+    for k in range(FAN_IN):
+        people = (bytes([i]) * 16 for i in range(2 * BLOCK_ROWS))  # PERSON is one of them
+        store.append([batch(*(record(1, name=f"a{k}", person=person) for person in people))])
+    _until(lambda: store._merged_rows > 0)
+    return store
+
+
+def test_merges_that_rest_go_on_once_runs_pile_up(at_rest: SqliteStore):
+    more = sqlite._CROWDED_RUNS + 2
+    for k in range(more):
+        at_rest.append([batch(record(1, name=f"b{k}"))])
+    _until(lambda: at_rest.volume().runs <= sqlite._CROWDED_RUNS)
+    assert total(at_rest) == FAN_IN + more
+
+
+def test_merges_that_rest_end_with_the_store(at_rest: SqliteStore):
+    at_rest.close()  # waits for their thread
+    assert not [thread for thread in threading.enumerate() if thread.name == "store-tidy"]
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    """Wait, however slow the machine; a minute is a failure."""
+    limit = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < limit
+        time.sleep(0.01)
