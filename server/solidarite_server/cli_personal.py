@@ -144,7 +144,7 @@ def rotate(store: StoreUrl = "sqlite:///solidarite.db", key_file: KeyFile = None
 
 
 def forget(store: StoreUrl = "sqlite:///solidarite.db", key_file: KeyFile = None) -> int:
-    """Retirer du fichier de clés les versions que le magasin n'emploie plus : ses anciennes copies se taisent."""
+    """Retirer du fichier les clés que le magasin n'emploie plus : ses anciennes copies ne nomment plus personne."""
     from solidarite_server.services import renewal
 
     with opened_store(store, key_file) as opened:

@@ -389,7 +389,9 @@ def decided(
         line = by_id.get(decision.line_id)
         status = LINE_TRANSITIONS.get((line.status if line else None, decision.action))
         if line is None or status is None:
-            raise InvalidRequest("Seule une ligne rectifiée et non décidée se décide.", field=f"{field}.line_id")
+            raise InvalidRequest(
+                "Seule une ligne rectifiée, encore sans décision, peut en recevoir une.", field=f"{field}.line_id"
+            )
         if decision.action is not Action.ACCEPT and not decision.motif:
             raise InvalidRequest("Un motif est dit au foyer.", field=f"{field}.motif_fr")
         by_id[decision.line_id] = replace(line, status=status, motif=decision.motif)

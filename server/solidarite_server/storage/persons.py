@@ -63,7 +63,9 @@ class Renewal:
         """The inverse of `packed`; StoreUnavailable when it is damaged."""
         data, checksum = packed[:-4], packed[-4:]
         if zlib.crc32(data).to_bytes(4, "little") != checksum:
-            raise StoreUnavailable("L'avancement du renouvellement des pseudonymes est abîmé : restaurez une copie.")
+            raise StoreUnavailable(
+                "L'avancement du renouvellement des pseudonymes est abîmé : restaurez une sauvegarde."
+            )
         return cls(*json.loads(data))
 
 
@@ -107,7 +109,7 @@ class Persons:
         """Check that the keys are those of the store; while it is empty it takes their newest version. KeyFileError."""
         heads = session.rows("SELECT pseudonyms, pseudonym_fingerprint, commit_sequence FROM head")
         if len(heads) != 1:
-            raise StoreUnavailable("Le magasin est endommagé : sa tête manque. Restaurez une copie.")
+            raise StoreUnavailable("Le magasin est abîmé, sa tête manque : restaurez une sauvegarde.")
         ((version, fingerprint, commits),) = heads
         if self._keys is None:
             return

@@ -23,8 +23,8 @@ class Summed(NamedTuple):
     """A table whose last column is the checksum of the others."""
 
     name: str
-    label: str
-    """What a row is called when one is damaged."""
+    damage: str
+    """What is said, in French, of a damaged row."""
     columns: tuple[str, ...]
     """Those that the checksum covers, the key first, in the order in which they are summed."""
     key: int
@@ -66,16 +66,17 @@ class Summed(NamedTuple):
         return f"SELECT {', '.join((*before, *self.columns))}, {self.checked} FROM {self.name}"  # noqa: S608
 
 
-FOYER = Summed("foyer", "Un dossier", ("numero_allocataire", "known_at_us", "payload"), 2, True)
+_POSITION = "La position d'un envoi est abîmée dans le magasin"
+FOYER = Summed("foyer", "Un dossier du magasin est abîmé", ("numero_allocataire", "known_at_us", "payload"), 2, True)
 EVENT = Summed(
     "declaration_event",
-    "Un événement de déclaration",
+    "Un événement de déclaration du magasin est abîmé",
     ("numero_allocataire", "mois", "sequence", "kind", "payload", "request_id", "body_hash", "known_at_us"),
     3,
     True,
 )
-UPLOAD = Summed("upload", "La position d'un envoi", ("source_id", "upload_id", "position"), 2)
-AHEAD = Summed("upload_ahead", "La position d'un envoi", ("source_id", "upload_id", "batch_sequence"), 3)
+UPLOAD = Summed("upload", _POSITION, ("source_id", "upload_id", "position"), 2)
+AHEAD = Summed("upload_ahead", _POSITION, ("source_id", "upload_id", "batch_sequence"), 3)
 _ALL = (FOYER, EVENT, UPLOAD, AHEAD)
 
 
@@ -109,7 +110,7 @@ def intact(table: Summed, rows: Sequence[Row]) -> list[Row]:
     """The rows without their checksums, once each is right; StoreUnavailable when one is not."""
     found = [row[:-1] for row in rows]
     if any(row_sum(columns) != row[-1] for columns, row in zip(found, rows, strict=True)):
-        raise StoreUnavailable(f"{table.label} du magasin est abîmé : restaurez une sauvegarde.")
+        raise StoreUnavailable(f"{table.damage} : restaurez une sauvegarde.")
     return found
 
 
