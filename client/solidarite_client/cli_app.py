@@ -153,6 +153,8 @@ def _shown(name: str) -> str:
 
 def _expected(error: Any) -> str:
     """What a value refused should have been: typer's own words, which are English, come from a pydantic error."""
+    if error.message.endswith("is not readable."):
+        return "ce fichier ne peut pas être lu par ce compte"
     details = getattr(error.__cause__, "errors", None)
     if details is None:
         return str(error.message)

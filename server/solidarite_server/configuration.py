@@ -6,12 +6,13 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import ValidationError
+from solidarite_client._os_errors import os_error_text
 
 from solidarite_server.settings import CONFIG_VARIABLE, PREFIX, Settings
 
@@ -51,9 +52,9 @@ def load_settings(flags: Mapping[str, Any] | None = None, config: Path | None = 
         os.environ[CONFIG_VARIABLE] = str(config)
     given = {name: value for name, value in (flags or {}).items() if value is not None}
     in_file = _file()
-    wrong = [_unknown(name, f"fichier {_file_name()}") for name in in_file if name not in Settings.model_fields]
+    wrong = [_unknown(name, f"le fichier {_file_name()}") for name in in_file if name not in Settings.model_fields]
     wrong += [
-        _unknown(name, f"variable {PREFIX}{name.upper()}")
+        _unknown(name, f"la variable {PREFIX}{name.upper()}")
         for name in _environment()
         if name not in Settings.model_fields and name.upper() not in OTHER_VARIABLES
     ]
@@ -101,14 +102,21 @@ def _file_name() -> str:
     return Path(os.environ.get(CONFIG_VARIABLE, "")).name
 
 
+def _unreadable(why: str) -> ConfigurationError:
+    return ConfigurationError(f"Le fichier de réglages {_file_name()} ne peut pas être lu : {why}.")
+
+
 def _file() -> dict[str, Any]:
     path = os.environ.get(CONFIG_VARIABLE)
     if not path:
         return {}
+    # It is read again by whoever explains it: a pipe, `--config <(…)`, would be empty by then, and every setting lost.
+    if Path(path).exists() and not Path(path).is_file():
+        raise _unreadable("un fichier ordinaire est attendu, ni répertoire ni tube")
     try:
         return tomllib.loads(Path(path).read_text("utf-8"))
-    except OSError:
-        raise ConfigurationError(f"Le fichier de réglages {_file_name()} ne peut pas être lu.") from None
+    except OSError as error:
+        raise _unreadable(os_error_text(error)) from None
     except UnicodeDecodeError:
         raise ConfigurationError(f"Le fichier de réglages {_file_name()} n'est pas en UTF-8.") from None
     except tomllib.TOMLDecodeError as error:
@@ -118,7 +126,8 @@ def _file() -> dict[str, Any]:
 
 
 def _environment() -> list[str]:
-    return sorted(name.removeprefix(PREFIX).lower() for name in os.environ if name.startswith(PREFIX))
+    # In any case, as pydantic-settings reads them.
+    return sorted(name[len(PREFIX) :].lower() for name in os.environ if name.upper().startswith(PREFIX))
 
 
 def _unknown(name: str, where: str) -> str:
@@ -158,12 +167,17 @@ def _accepted(name: str, detail: Any) -> str:
     if kind == "value_error":
         return str(detail["ctx"]["error"])
     if kind == "literal_error":
-        return "une valeur parmi " + ", ".join(map(str, get_args(field.annotation)))
-    if kind.startswith("bool"):
-        return "true ou false"
+        return "attendu une valeur parmi " + ", ".join(map(str, get_args(field.annotation)))
+    if field.annotation is bool:
+        return "attendu true ou false"
     if field.annotation in (int, float):
-        limits = {type(limit).__name__: limit for limit in field.metadata}
-        low, high = getattr(limits.get("Ge"), "ge", None), getattr(limits.get("Le"), "le", None)
-        number = "un nombre entier" if field.annotation is int else "un nombre"
-        return number + (f" de {low} à {high}" if high is not None else f", {low} ou plus" if low is not None else "")
-    return "un texte"
+        return "attendu " + ("un nombre entier" if field.annotation is int else "un nombre") + _limits(field.metadata)
+    return "attendu un texte"
+
+
+def _limits(bounds: Sequence[Any]) -> str:
+    given = {name: getattr(bound, name) for bound in bounds for name in ("gt", "ge", "le") if hasattr(bound, name)}
+    low, above, high = given.get("ge"), given.get("gt"), given.get("le")
+    if above is not None:
+        return f", plus grand que {above}" + (f", {high} au plus" if high is not None else "")
+    return f" de {low} à {high}" if high is not None else f", {low} ou plus" if low is not None else ""

@@ -34,6 +34,7 @@ class Settings(BaseSettings):
         extra="forbid",
         frozen=True,
         hide_input_in_errors=True,
+        allow_inf_nan=False,
         use_attribute_docstrings=True,
     )
 
@@ -45,6 +46,23 @@ class Settings(BaseSettings):
         exists = host and re.fullmatch("[0-9]{1,5}", port) and int(port) <= 65_535
         if value and not exists and not value.startswith("unix:"):
             raise ValueError("une adresse s'écrit hôte:port, avec un port de 0 à 65535")
+        return value
+
+    @field_validator(
+        "pseudonym_key_file", "tls_certificate_file", "tls_key_file", "tls_client_ca_file", "token_keys_file",
+        mode="before",
+    )  # fmt: skip
+    @classmethod
+    def _file_or_none(cls, value: object) -> object:
+        # A variable left empty means none here too, and not the current directory.
+        return None if value == "" else value
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _endpoint(cls, value: str) -> str:
+        # The exporter takes anything, and sends nothing.
+        if value and not re.fullmatch(r"https?://[^\s/]+\S*", value):
+            raise ValueError("l'adresse du collecteur s'écrit http://hôte:4318/v1/traces, ou en https")
         return value
 
     @field_validator("readings")
@@ -152,35 +170,35 @@ class Settings(BaseSettings):
     concurrent_calls: int = Field(default=2_000, ge=1, le=100_000)
     """Appels de toute sorte ouverts à la fois dans un processus, ceux dont la requête n'est pas encore là compris ; les
     suivants sont refusés de même. Au double, gRPC refuse seul, sans dire quand revenir."""
-    unary_seconds: float = Field(default=30.0, gt=0)
+    unary_seconds: float = Field(default=30.0, gt=0, le=86_400)
     """Durée d'un appel simple au plus, quel que soit le délai de l'appelant."""
-    stream_seconds: float = Field(default=3_600.0, gt=0)
+    stream_seconds: float = Field(default=3_600.0, gt=0, le=86_400)
     """Durée d'un flux au plus ; l'appelant est invité à en rouvrir un et à reprendre."""
     waiting_batches: int = Field(default=256, ge=1)
     """Lots qui attendent d'être écrits, toutes sources ensemble ; les suivants sont refusés, avec le moment où
     revenir."""
     source_waiting_batches: int = Field(default=64, ge=1)
     """Lots d'une même source qui attendent d'être écrits ; les sources sont servies à tour de rôle."""
-    connections: int = Field(default=2_000, ge=1)
+    connections: int = Field(default=2_000, ge=1, le=1_000_000)
     """Connexions ouvertes à la fois sur une adresse, à quelques-unes près ; les suivantes sont fermées aussitôt."""
     metadata_kib: int = Field(default=16, ge=1, le=256)
     """Taille des métadonnées d'un appel au plus, en Kio."""
     message_mib: int = Field(default=8, ge=1, le=64)
     """Plus grand message reçu, en Mio."""
-    streams_per_connection: int = Field(default=32, ge=1)
+    streams_per_connection: int = Field(default=32, ge=1, le=100_000)
     """Appels ouverts à la fois sur une connexion ; les suivants attendent chez l'appelant, ou sont renvoyés sans avoir
     été lus. C'est la part d'un appelant quand tous attendent."""
-    idle_seconds: int = Field(default=600, ge=1)
+    idle_seconds: int = Field(default=600, ge=1, le=86_400)
     """Une connexion sans aucun appel est fermée après ce temps."""
-    keepalive_seconds: int = Field(default=60, ge=1)
+    keepalive_seconds: int = Field(default=60, ge=1, le=86_400)
     """Le serveur vérifie à cet intervalle que l'autre bout d'une connexion est encore là."""
-    keepalive_timeout_seconds: int = Field(default=20, ge=1)
+    keepalive_timeout_seconds: int = Field(default=20, ge=1, le=86_400)
     """Sans réponse à cette vérification dans ce temps, la connexion est fermée."""
-    ping_interval_seconds: int = Field(default=10, ge=1)
+    ping_interval_seconds: int = Field(default=10, ge=1, le=86_400)
     """Un appelant peut vérifier la connexion à cet intervalle ; plus souvent est une faute."""
-    ping_strikes: int = Field(default=2, ge=1)
+    ping_strikes: int = Field(default=2, ge=1, le=1_000)
     """Fautes tolérées avant que la connexion soit fermée."""
-    handshake_seconds: int = Field(default=10, ge=1)
+    handshake_seconds: int = Field(default=10, ge=1, le=3_600)
     """Qui n'a pas fini d'ouvrir sa connexion dans ce temps est déconnecté."""
     freshness_wait_seconds: float = Field(default=2.0, ge=0, le=60)
     """Temps pendant lequel une lecture attend l'écriture que son jeton désigne."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from solidarite_server.configuration import (
     load_settings,
     mask,
 )
+from solidarite_server.rpc.server import server_options
 from solidarite_server.settings import CONFIG_VARIABLE, PREFIX, Settings
 
 ROOT = Path(__file__).parents[3]
@@ -55,18 +57,28 @@ def test_an_option_wins_over_the_environment_the_environment_over_the_file_the_f
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("mesage_mib = 2", "Réglage inconnu dans fichier reglages.toml : mesage_mib (peut-être message_mib ?)."),
-        ("zzz = 2", "Réglage inconnu dans fichier reglages.toml : zzz (la liste : solidarite config --explain)."),
-        ("message_mib = 65", "Réglage message_mib refusé : un nombre entier de 1 à 64."),
-        ('message_mib = "beaucoup"', "Réglage message_mib refusé : un nombre entier de 1 à 64."),
-        ("waiting_calls = 5000000", "Réglage waiting_calls refusé : un nombre entier de 1 à 1000."),
-        ("waiting_batches = 0", "Réglage waiting_batches refusé : un nombre entier, 1 ou plus."),
-        ("reflection = 7", "Réglage reflection refusé : true ou false."),
-        ('declaration_calendar = "X"', "refusé : une valeur parmi MOIS_ENTIER, JOUR_25, LIBRE."),
+        ("mesage_mib = 2", "Réglage inconnu dans le fichier reglages.toml : mesage_mib (peut-être message_mib ?)."),
+        ("zzz = 2", "Réglage inconnu dans le fichier reglages.toml : zzz (la liste : solidarite config --explain)."),
+        ("message_mib = 65", "Réglage message_mib refusé : attendu un nombre entier de 1 à 64."),
+        ('message_mib = "beaucoup"', "Réglage message_mib refusé : attendu un nombre entier de 1 à 64."),
+        ("waiting_calls = 5000000", "Réglage waiting_calls refusé : attendu un nombre entier de 1 à 1000."),
+        ("waiting_batches = 0", "Réglage waiting_batches refusé : attendu un nombre entier, 1 ou plus."),
+        ("idle_seconds = 3000000", "Réglage idle_seconds refusé : attendu un nombre entier de 1 à 86400."),
+        ("connections = 99999999999999999999", "Réglage connections refusé : attendu un nombre entier de 1 à 1000000."),
+        ("waiting_seconds = 11", "Réglage waiting_seconds refusé : attendu un nombre, plus grand que 0, 10 au plus."),
+        ("stream_seconds = 0", "Réglage stream_seconds refusé : attendu un nombre, plus grand que 0, 86400 au plus."),
+        ("unary_seconds = inf", "Réglage unary_seconds refusé : attendu un nombre, plus grand que 0, 86400 au plus."),
+        ("drain_seconds = nan", "Réglage drain_seconds refusé : attendu un nombre de 0 à 600."),
+        (
+            'otlp_endpoint = "collecteur:4318"',
+            "l'adresse du collecteur s'écrit http://hôte:4318/v1/traces, ou en https.",
+        ),
+        ("reflection = 7", "Réglage reflection refusé : attendu true ou false."),
+        ('declaration_calendar = "X"', "refusé : attendu une valeur parmi MOIS_ENTIER, JOUR_25, LIBRE."),
         ('readings = "plancher_mensuel=true"', "refusé : option inconnue (peut-être plancher_mensuel_rsa ?) ; attendu"),
         ('readings = "exceptions_ppa=TOUTES"', "exceptions_ppa accepte SEPARATION_ET_ISOLEMENT ou AUCUNE."),
         ('readings = "calendrier=LIBRE"', "le calendrier se choisit par declaration_calendar."),
-        ("listen = 50051", "Réglage listen refusé : un texte."),
+        ("listen = 50051", "Réglage listen refusé : attendu un texte."),
         ("= 1", "Le fichier de réglages reglages.toml n'est pas du TOML valide (ligne 1)."),
     ],
 )
@@ -74,6 +86,40 @@ def test_what_a_file_gets_wrong_is_said_with_what_is_accepted(text: str, expecte
     with pytest.raises(ConfigurationError) as error:
         load_settings(config=written(tmp_path, text))
     assert expected in str(error.value)
+
+
+def test_no_number_that_is_accepted_is_too_large_for_grpc():
+    bounds = {
+        name: next((bound.le for bound in field.metadata if hasattr(bound, "le")), 1 << 62)
+        for name, field in Settings.model_fields.items()
+        if field.annotation is int
+    }
+    assert [name for name, value in server_options(load_settings(bounds)) if value >= 1 << 31] == []
+
+
+def test_a_file_that_can_be_read_only_once_is_refused_rather_than_forgotten(tmp_path: Path):
+    os.mkfifo(tmp_path / "tube")  # what a shell makes of `--config <(…)`
+    for place in (tmp_path / "tube", tmp_path):
+        with pytest.raises(ConfigurationError, match="un fichier ordinaire est attendu, ni répertoire ni tube"):
+            load_settings(config=place)
+
+
+def test_a_variable_in_small_letters_is_read_told_and_refused_like_the_others(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("solidarite_message_mib", "4")
+    settings = load_settings()
+    assert settings.message_mib == 4
+    assert {row.origin for row in explain(settings) if row.name == "message_mib"} == {"environnement"}
+    monkeypatch.setenv("solidarite_mesage_mib", "4")
+    with pytest.raises(ConfigurationError, match=r"variable SOLIDARITE_MESAGE_MIB .* \(peut-être message_mib \?\)"):
+        load_settings()
+
+
+def test_a_file_named_by_nothing_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    files = [name for name in Settings.model_fields if name.endswith("_file")]
+    monkeypatch.setenv("SOLIDARITE_TOKEN_KEYS_FILE", "")  # as a deployment file without it writes it
+    settings = load_settings(config=written(tmp_path, "\n".join(f'{name} = ""' for name in files)))
+    assert [getattr(settings, name) for name in files] == [None] * len(files)
+    assert not settings.asks_for_identities
 
 
 def test_the_environment_and_a_missing_file_are_refused_as_clearly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -87,7 +133,7 @@ def test_the_environment_and_a_missing_file_are_refused_as_clearly(tmp_path: Pat
     monkeypatch.setenv("SOLIDARITE_WORKERS", "secret-1234")
     with pytest.raises(ConfigurationError) as error:
         load_settings()
-    assert str(error.value) == "Réglage SOLIDARITE_WORKERS refusé : un nombre entier de 1 à 64."
+    assert str(error.value) == "Réglage SOLIDARITE_WORKERS refusé : attendu un nombre entier de 1 à 64."
 
 
 def test_secrets_are_masked_wherever_settings_are_shown(
@@ -146,7 +192,7 @@ def test_config_without_explain_shows_only_what_was_set(tmp_path: Path, capsys: 
 
 def test_a_wrong_option_is_refused_like_a_wrong_setting(capsys: pytest.CaptureFixture[str]):
     assert main(["serve", "--workers", "mille"]) == 2
-    assert "--workers refusé : un nombre entier de 1 à 64." in capsys.readouterr().err
+    assert "--workers refusé : attendu un nombre entier de 1 à 64." in capsys.readouterr().err
 
 
 def test_a_process_started_with_the_environment_of_settings_has_the_same(
