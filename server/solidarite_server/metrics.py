@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from solidarite_server.ports import Batch, BatchOutcome
+from solidarite_server.services.rights import RIGHTS
 
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """prometheus_client reads it when it is imported: a supervisor sets it for the processes it starts."""
@@ -56,8 +57,10 @@ class Metrics:
         self._records = counter("ingest_records", "Enregistrements reçus, par sort.", ("outcome",))
         self._failures = counter("ingest_commit_failures", "Écritures impossibles.")
         self._available = gauge("ingest_available", "1 quand le magasin accepte les écritures.", mode="livemin")
-        self._bytes = gauge("store_bytes", "Taille du magasin.", mode="max")
-        self._runs = gauge("store_runs", "Séries triées du magasin SQLite.", mode="max")
+        self._memory = gauge("memory_bytes", "Mémoire résidente des processus.")
+        # Of the living: a process that ended knows no more what the store holds.
+        self._bytes = gauge("store_bytes", "Taille du magasin.", mode="livemax")
+        self._runs = gauge("store_runs", "Séries triées du magasin SQLite.", mode="livemax")
         self._commits = gauge("store_commit_sequence", "Numéro de la dernière écriture visible.", mode="max")
         self._renewed = gauge(
             "pseudonyms_renewed_ratio",
@@ -74,6 +77,9 @@ class Metrics:
         )  # fmt: skip
         gauge("build_info", "Version servie.", ("version",), "livemax").labels(version("solidarite-source")).set(1)
         self.available(True)
+        # Prometheus sees no increase in a counter that comes up at 1: the first error must find it at 0.
+        for method in RIGHTS:
+            self._calls.labels(f"/{method}", "INTERNAL")
 
     # Calls
 
@@ -146,11 +152,19 @@ class Metrics:
         self._available.set(int(yes))
 
     def store(self, size_bytes: int, runs: int, commit_sequence: int, renewed: float) -> None:
-        """How much the store holds, and how far a renewal of its pseudonyms is."""
+        """How much the store holds, and how far a renewal of its pseudonyms is; measured now, the process's memory."""
+        self._memory.set(_resident_bytes())
         self._bytes.set(size_bytes)
         self._runs.set(runs)
         self._commits.set(commit_sequence)
         self._renewed.set(renewed)
+
+
+def _resident_bytes() -> float:
+    """What Prometheus' own collector says of this process; it is not asked where several are summed."""
+    families = {family.name: family for family in ProcessCollector(registry=None).collect()}
+    found = families.get("process_resident_memory_bytes")
+    return found.samples[0].value if found else 0.0  # where there is no /proc
 
 
 def forget_process(pid: int) -> None:

@@ -26,6 +26,7 @@ from solidarite_server.bootstrap import SettingsError, start_server
 from solidarite_server.rpc.interceptors import CallInterceptor, CallRules
 from solidarite_server.rpc.observation import Observer
 from solidarite_server.rpc.tracing import OtelTracer
+from solidarite_server.services.rights import RIGHTS
 from solidarite_server.settings import Settings
 
 from tests.robustness.ledger import Ledger, Source
@@ -97,25 +98,36 @@ def test_calls_ingestion_store_and_sources_are_counted(served: tuple[Served, str
     assert found["solidarite_source_newest_payment_timestamp_seconds"][("etoile",)] == 1_785_196_800  # 2026-07-28
 
 
-def test_every_metric_of_the_dashboard_and_of_the_alerts_is_exported(served: tuple[Served, str]):
-    process, metrics = served
-    refused(process.address)
-    Source("etoile", Ledger(), 2).stream(process.address, 1)
-    exported = set(scraped(metrics))
+def named_by_dashboard_and_alerts() -> set[str]:
     board = json.loads((DEPLOYMENT / "grafana.json").read_text("utf-8"))
     rules = yaml.safe_load((DEPLOYMENT / "alertes.yaml").read_text("utf-8"))
     expressions = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
     expressions += [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
-    named = {name for text in expressions for name in re.findall(r"\b(?:solidarite|process)_[a-z_]+", text)}
+    return {name for text in expressions for name in re.findall(r"\b(?:solidarite|process)_[a-z_]+", text)}
+
+
+def test_every_metric_of_the_dashboard_and_of_the_alerts_is_exported(served: tuple[Served, str]):
+    process, metrics = served
+    refused(process.address)
+    Source("etoile", Ledger(), 2).stream(process.address, 1)
+    exported, named = set(scraped(metrics)), named_by_dashboard_and_alerts()
     assert named <= exported, named - exported
     shown = {re.sub(r"_(bucket|count|sum)$", "", name) for name in named}
     ours = {re.sub(r"_(bucket|count|sum|created)$", "", name) for name in exported if name.startswith("solidarite_")}
     assert ours - {re.sub("_total$", "", name) for name in ours if name.endswith("_total")} <= shown | {
         "solidarite_calls"
     }
+    rules = yaml.safe_load((DEPLOYMENT / "alertes.yaml").read_text("utf-8"))
     for group in rules["groups"]:
         for rule in group["rules"]:
             assert {"summary", "action"} <= set(rule["annotations"]), rule["alert"]
+
+
+def test_an_internal_error_is_counted_from_nothing_and_not_from_its_first(served: tuple[Served, str]):
+    """Prometheus sees no increase in a counter that comes up at 1: the alert would wait for a second error."""
+    _, metrics = served
+    ends = scraped(metrics)["solidarite_calls_total"]
+    assert {f"/{method}" for method in RIGHTS} == {method for code, method in ends if code == "INTERNAL"}
 
 
 def test_several_processes_are_summed_and_one_that_died_no_longer_counts_as_living(tmp_path: Path):
@@ -129,6 +141,11 @@ def test_several_processes_are_summed_and_one_that_died_no_longer_counts_as_livi
         found = scraped(metrics)
         assert found["solidarite_calls_total"][("INVALID_ARGUMENT", COMPUTE)] == 40
         assert found["solidarite_ingest_available"][()] == 1
+        Source("etoile", Ledger(), 1).stream(served.address, 1)
+        limit = time.monotonic() + 30
+        while missing := named_by_dashboard_and_alerts() - set(scraped(metrics)):  # the store is measured beside
+            assert time.monotonic() < limit, missing
+            time.sleep(0.1)
         victim = served.seen.children()[0]
         os.kill(victim.pid, signal.SIGKILL)
         limit = time.monotonic() + 30
