@@ -39,11 +39,11 @@ from solidarite_server.services.clock import SystemClock
 from solidarite_server.services.declarations import DeclarationService
 from solidarite_server.services.foyers import FoyerService
 from solidarite_server.services.ingest import IngestService
-from solidarite_server.services.keyring import load_or_create
+from solidarite_server.services.keyring import Keyring, load_or_create
 from solidarite_server.services.pseudonym import HmacPseudonymizer
 from solidarite_server.services.tokens import TokenRules, TokenVerifier
 from solidarite_server.settings import NO_IDENTITY, Settings
-from solidarite_server.storage import is_postgres, key_file_of, open_store, sqlite_path
+from solidarite_server.storage import holds_fingerprint, is_postgres, key_file_of, open_store, sqlite_path
 
 _MEASURE_SECONDS = 5.0
 _COMPILING = (
@@ -100,9 +100,9 @@ async def start_server(settings: Settings, clock: Clock | None = None) -> Runnin
     try:
         refuse_unsafe(settings)
         door = _door(settings, clock)
-        keys = load_or_create(key_file_of(settings.store, settings.pseudonym_key_file))
+        keys = _keys(settings)
         store = open_store(settings.store, clock=clock, keys=keys)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         raise SettingsError(str(error)) from error
     # Where others already serve the port, it is shared once this process can serve too: it would refuse a part of calls
     # that they answer.
@@ -276,6 +276,16 @@ async def _measure(store: Store, metrics: Metrics) -> None:
         except SolidariteError:
             pass  # the failure itself is counted by those who write
         await asyncio.sleep(_MEASURE_SECONDS)
+
+
+def _keys(settings: Settings) -> Keyring:
+    path = key_file_of(settings.store, settings.pseudonym_key_file)
+    if not path.exists() and holds_fingerprint(settings.store):
+        raise SettingsError(
+            f"La clé des pseudonymes {path.name} n'existe pas, et ce magasin a la sienne : rétablissez ce fichier, ou "
+            "nommez-le (pseudonym_key_file)."
+        )
+    return load_or_create(path)
 
 
 def _door(settings: Settings, clock: Clock) -> Door:

@@ -244,6 +244,9 @@ def backup(
     if target.exists():
         typer.echo(f"Erreur : {target.name} existe déjà.", err=True)
         return 1
+    if not target.parent.is_dir():
+        typer.echo(f"Erreur : le répertoire de {target.name} n'existe pas.", err=True)
+        return 1
     with opened_store(store, key_file) as opened:
         assert isinstance(opened.store, SqliteStore)
         opened.trace_act("BACKUP_STORE", purpose)
@@ -256,7 +259,7 @@ def migrate(
     store: StoreUrl = "sqlite:///solidarite.db", key_file: KeyFile = None, purpose: Purpose = "nouvelle version"
 ) -> int:
     """Porter le magasin au schéma de cette version."""
-    with opened_store(store, key_file) as opened:
+    with opened_store(store, key_file, migrating=True) as opened:
         opened.trace_act("MIGRATE_STORE", purpose)
     typer.echo("Le schéma est à jour.")
     return 0

@@ -65,7 +65,7 @@ def restore(
             raise RestoreError("Un PostgreSQL se rétablit avec ses propres outils (pg_restore).")
         # Before anything is moved: without its keys, the store could not say who put it there.
         keyring.load(key_file_of(url, key_file))
-        restored(copy, sqlite_path(url), replace=replace)
+        aside = restored(copy, sqlite_path(url), replace=replace)
     except FileNotFoundError as error:
         typer.echo(f"Erreur : le fichier de clés {Path(error.filename).name} n'existe pas (--key-file).", err=True)
         return 1
@@ -73,5 +73,6 @@ def restore(
         typer.echo(f"Erreur : {error}", err=True)
         return 1
     trace_act(url, key_file, "RESTORE_STORE", purpose)
-    typer.echo(f"Magasin rétabli : {sqlite_path(url).name}")
+    kept = f" (celui d'avant : {aside.name})" if aside else ""
+    typer.echo(f"Magasin rétabli : {sqlite_path(url).name}{kept}")
     return 0

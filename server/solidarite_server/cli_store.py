@@ -73,8 +73,11 @@ class OpenedStore:
 
 
 @contextmanager
-def opened_store(url: str, key_file: Path | None) -> Iterator[OpenedStore]:
-    """Open a store that is there, with its keys; leaves the command with a sentence when it cannot be."""
+def opened_store(url: str, key_file: Path | None, *, migrating: bool = False) -> Iterator[OpenedStore]:
+    """Open a store that is there, with its keys; leaves the command with a sentence when it cannot be.
+
+    Its schema is left alone unless `migrating`: servers of an earlier version may be serving it.
+    """
     from solidarite_server.domain.errors import SolidariteError
     from solidarite_server.services import keyring
     from solidarite_server.services.clock import SystemClock
@@ -83,10 +86,10 @@ def opened_store(url: str, key_file: Path | None) -> Iterator[OpenedStore]:
     try:
         path = key_file_of(url, key_file)
         keys = keyring.load(path)
-        store = open_existing(url, clock=SystemClock(), keys=keys)
+        store = open_existing(url, clock=SystemClock(), keys=keys, allowed="migrate" if migrating else "none")
     except FileNotFoundError:
         raise _refused(f"le fichier de clés {path.name} n'existe pas (--key-file).") from None
-    except (ValueError, OSError, SchemaError, SolidariteError) as error:
+    except (ValueError, SchemaError, SolidariteError) as error:
         raise _refused(str(error)) from None
     try:
         yield OpenedStore(store, keys, path)

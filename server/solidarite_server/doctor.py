@@ -12,9 +12,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from solidarite_server.settings import Settings
+
+if TYPE_CHECKING:
+    from solidarite_server.ports import Store
+    from solidarite_server.services.keyring import Keyring
 
 State = Literal["ok", "attention", "erreur"]
 _GIB = 1 << 30
@@ -116,20 +120,25 @@ def _tls(settings: Settings) -> Iterator[Finding]:
 
 
 def _keys(settings: Settings) -> Iterator[Finding]:
-    from solidarite_server.storage import key_file_of
+    from solidarite_server.storage import holds_fingerprint, key_file_of
 
     try:
         path = key_file_of(settings.store, settings.pseudonym_key_file)
     except ValueError as error:
         yield Finding("clé des pseudonymes", "erreur", str(error), "Donnez pseudonym_key_file.")
         return
-    if not path.exists():
+    if path.exists():
+        yield from _private("clé des pseudonymes", path)
+    elif holds_fingerprint(settings.store):
+        yield Finding(
+            "clé des pseudonymes", "erreur", f"{path.name} n'existe pas, et le magasin a la sienne",
+            "Rétablissez ce fichier : sans lui, personne n'est retrouvé.",
+        )  # fmt: skip
+    else:
         yield Finding(
             "clé des pseudonymes", "attention", f"{path.name} n'existe pas",
             "Elle est créée au premier démarrage ; pour un magasin existant, retrouvez la sienne.",
         )  # fmt: skip
-        return
-    yield from _private("clé des pseudonymes", path)
 
 
 def _private(name: str, path: Path) -> Iterator[Finding]:
@@ -172,7 +181,7 @@ def _address(settings: Settings) -> Iterator[Finding]:
 def _store(settings: Settings, complete: bool) -> Iterator[Finding]:
     from solidarite_server.domain.errors import SolidariteError
     from solidarite_server.services.clock import SystemClock
-    from solidarite_server.storage import SchemaError, is_postgres, open_existing, sqlite_path
+    from solidarite_server.storage import is_postgres, sqlite_path
 
     if not is_postgres(settings.store):
         try:
@@ -184,19 +193,9 @@ def _store(settings: Settings, complete: bool) -> Iterator[Finding]:
         if not path.exists():
             yield Finding("magasin", "attention", f"{path.name} n'existe pas", "Il est créé au premier démarrage.")
             return
-        pending = _pending_migrations(path)
-        if pending:
-            yield Finding(
-                "schéma",
-                "attention",
-                f"{pending} migrations à faire",
-                "Sauvegardez (solidarite store backup), puis démarrez ou « solidarite store migrate ».",
-            )
-            return
-    try:
-        store = open_existing(settings.store, clock=SystemClock())
-    except (ValueError, OSError, SchemaError, SolidariteError) as error:
-        yield Finding("magasin", "erreur", str(error), "Rétablissez une sauvegarde : solidarite store restore.")
+    store = _opened(settings)
+    if isinstance(store, Finding):
+        yield store
         return
     try:
         volume = store.volume()
@@ -220,9 +219,58 @@ def _store(settings: Settings, complete: bool) -> Iterator[Finding]:
                 "Rétablissez une sauvegarde." if wrong else "",
             )
     except SolidariteError as error:
-        yield Finding("magasin", "erreur", str(error), "Rétablissez une sauvegarde : solidarite store restore.")
+        yield Finding("magasin", "erreur", str(error), _advice(settings))
     finally:
         store.close()
+
+
+def _opened(settings: Settings) -> Store | Finding:
+    """The store as it is, or what is wrong with it."""
+    from solidarite_client._os_errors import os_error_text
+
+    from solidarite_server.domain.errors import SolidariteError
+    from solidarite_server.services.clock import SystemClock
+    from solidarite_server.services.keyring import KeyFileError
+    from solidarite_server.storage import EarlierSchemaError, EmptyStoreError, SchemaError, open_existing
+
+    try:
+        return open_existing(settings.store, clock=SystemClock(), keys=_held_keys(settings))
+    except KeyFileError as error:
+        return Finding("magasin", "erreur", str(error), "Nommez le fichier de clés de ce magasin (pseudonym_key_file).")
+    except EmptyStoreError as error:
+        return Finding(
+            "magasin", "attention", str(error), "Le premier démarrage l'y crée ; s'il en tenait un, rétablissez-le."
+        )
+    except EarlierSchemaError as error:
+        return Finding("schéma", "attention", str(error), "« store migrate », ou le démarrage du serveur, le porte.")
+    except SchemaError as error:
+        return Finding("schéma", "erreur", str(error), "Installez la version qui a écrit ce magasin, ou une suivante.")
+    except OSError as error:
+        found = f"{Path(error.filename or '').name} : {os_error_text(error)}"
+        return Finding("magasin", "erreur", found, "Donnez-le à l'utilisateur du service, avec son répertoire.")
+    except (ValueError, SolidariteError) as error:
+        return Finding("magasin", "erreur", str(error), _advice(settings))
+
+
+def _held_keys(settings: Settings) -> Keyring | None:
+    """The keys, where the store can be compared with them; what is wrong with their file is another finding."""
+    from solidarite_server.services import keyring
+    from solidarite_server.storage import holds_fingerprint, is_postgres, key_file_of
+
+    try:
+        if is_postgres(settings.store) or holds_fingerprint(settings.store):
+            return keyring.load(key_file_of(settings.store, settings.pseudonym_key_file))
+    except (ValueError, OSError):
+        pass
+    return None
+
+
+def _advice(settings: Settings) -> str:
+    from solidarite_server.storage import is_postgres
+
+    if is_postgres(settings.store):
+        return "Voyez que PostgreSQL tourne, et ce que son journal dit de cette connexion ; puis le réglage store."
+    return "Voyez les droits et le disque ; si le fichier est abîmé, rétablissez une sauvegarde (store restore)."
 
 
 def _disk(path: Path) -> Iterator[Finding]:
@@ -249,16 +297,3 @@ def _disk(path: Path) -> Iterator[Finding]:
         )
     else:
         yield Finding("disque", "ok", found)
-
-
-def _pending_migrations(path: Path) -> int:
-    from solidarite_server.storage.migrate import migrations
-
-    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
-    try:
-        applied = {row[0] for row in connection.execute("SELECT number FROM migration")}
-    except sqlite3.Error:
-        return 0  # opening it says what is wrong
-    finally:
-        connection.close()
-    return sum(number not in applied for number, _, _ in migrations("sqlite"))

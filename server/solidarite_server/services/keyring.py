@@ -68,7 +68,10 @@ class Keyring:
             return self
         newer = self if self.path is None else load(self.path)
         if version not in newer.wrapping or newer.base != self.base:
-            raise KeyFileError(f"Le fichier de clés n'a pas la version {version}.")
+            raise KeyFileError(
+                f"Ce fichier de clés n'a pas la version {version} : ce n'est pas celui de ce magasin, ou il date "
+                "d'avant un renouvellement."
+            )
         return newer
 
     def renewed(self) -> Keyring:

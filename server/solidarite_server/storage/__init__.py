@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from solidarite_server.ports import Clock, Store
 from solidarite_server.services.keyring import Keyring
-from solidarite_server.storage.migrate import SchemaError
+from solidarite_server.storage.migrate import Change, EarlierSchemaError, EmptyStoreError, SchemaError
 from solidarite_server.storage.sqlite import SqliteStore
 
-__all__ = ["SchemaError", "SqliteStore", "is_postgres", "key_file_of", "open_existing", "open_store", "sqlite_path"]
+__all__ = [
+    "EarlierSchemaError",
+    "EmptyStoreError",
+    "SchemaError",
+    "SqliteStore",
+    "holds_fingerprint",
+    "is_postgres",
+    "key_file_of",
+    "open_existing",
+    "open_store",
+    "sqlite_path",
+]
 
 _SQLITE = "sqlite:///"
 _POSTGRES = ("postgresql://", "postgres://")
@@ -27,7 +40,7 @@ def sqlite_path(url: str) -> Path:
     return Path(url.removeprefix(_SQLITE))
 
 
-def open_store(url: str, *, clock: Clock, keys: Keyring | None = None) -> Store:
+def open_store(url: str, *, clock: Clock, keys: Keyring | None = None, allowed: Change = "create") -> Store:
     """Open a store, creating or migrating it as needed; ValueError (in French) for an address of another kind.
 
     Without `keys` nothing can seal the audit trail.
@@ -39,15 +52,32 @@ def open_store(url: str, *, clock: Clock, keys: Keyring | None = None) -> Store:
             raise ValueError(
                 "PostgreSQL demande l'extra « postgres » : pip install solidarite-source[postgres]"
             ) from None
-        return PostgresStore(url, clock=clock, keys=keys)
-    return SqliteStore(sqlite_path(url), clock=clock, keys=keys)
+        return PostgresStore(url, clock=clock, keys=keys, allowed=allowed)
+    return SqliteStore(sqlite_path(url), clock=clock, keys=keys, allowed=allowed)
 
 
-def open_existing(url: str, *, clock: Clock, keys: Keyring | None = None) -> Store:
-    """Open a store that is there already; ValueError (in French) when it is not."""
-    if not is_postgres(url) and not sqlite_path(url).exists():
-        raise ValueError(f"{sqlite_path(url).name} n'existe pas.")
-    return open_store(url, clock=clock, keys=keys)
+def open_existing(url: str, *, clock: Clock, keys: Keyring | None = None, allowed: Change = "none") -> Store:
+    """Open a store that is there already, as it is; ValueError (in French) when it is not there, SchemaError when it is
+    empty or of another version.
+    """
+    if not is_postgres(url):
+        path = sqlite_path(url)
+        if not path.exists():
+            raise ValueError(f"{path.name} n'existe pas.")
+        if path.is_file() and not path.stat().st_size:
+            raise EmptyStoreError(f"{path.name} est vide : ce service n'y a jamais rien écrit.")
+    return open_store(url, clock=clock, keys=keys, allowed=allowed)
+
+
+def holds_fingerprint(url: str) -> bool:
+    """Whether a SQLite store has keys already: another key file must not be made for it. False when in doubt."""
+    if is_postgres(url):
+        return False
+    try:
+        with closing(sqlite3.connect(f"{sqlite_path(url).resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            return any(row[0] for row in connection.execute("SELECT pseudonym_fingerprint FROM head"))
+    except sqlite3.Error:
+        return False
 
 
 def key_file_of(url: str, given: Path | None) -> Path:

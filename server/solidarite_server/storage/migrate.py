@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from importlib.resources import files
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from solidarite_server.storage.sql import Session
@@ -30,20 +30,40 @@ def migrations(dialect: str) -> list[tuple[int, str, str]]:
     return found
 
 
-def migrate(session: Session, dialect: str) -> None:
+class EarlierSchemaError(SchemaError):
+    """The store's schema is of an earlier version, and nobody asked to change it."""
+
+
+class EmptyStoreError(SchemaError):
+    """A database where no store was ever made, and nobody asked to make one."""
+
+
+Change = Literal["create", "migrate", "none"]
+"""What opening a store may do to its schema: make it, bring it to this version's, or nothing."""
+
+
+def migrate(session: Session, dialect: str, allowed: Change = "create") -> None:
     """Bring a store to this version's schema, in the caller's transaction, which keeps other servers out.
 
-    SchemaError when the store comes from a later or altered version.
+    SchemaError when the store comes from a later or altered version; EarlierSchemaError when it would have to change
+    more than is allowed: servers of the version that made it may still be serving.
     """
     session.run("CREATE TABLE IF NOT EXISTS migration (number INTEGER PRIMARY KEY, checksum TEXT NOT NULL)")
     known = migrations(dialect)
     applied = {row[0]: row[1] for row in session.rows("SELECT number, checksum FROM migration")}
+    if allowed != "create" and not applied:
+        raise EmptyStoreError("Ce magasin est vide : ce service n'y a jamais rien écrit.")
     checksums = {number: checksum for number, _, checksum in known}
     for number, checksum in applied.items():
         if checksums.get(number) != checksum:
             raise SchemaError(
                 f"La migration {number} de cette base n'est pas celle de cette version : mettez le logiciel à jour."
             )
+    if allowed == "none" and (due := len(checksums.keys() - applied.keys())):
+        raise EarlierSchemaError(
+            f"Ce magasin est d'une version précédente ({due} migrations à faire) : arrêtez ses serveurs, copiez-le, "
+            "puis « solidarite store migrate »."
+        )
     for number, sql, checksum in known:
         if number not in applied:
             for statement in _statements(sql):

@@ -21,7 +21,7 @@ from solidarite_server.domain.errors import InvalidRequest, StoreUnavailable
 from solidarite_server.ports import Batch, BatchOutcome, Clock, Volume
 from solidarite_server.record_columns import CONTENT_DTYPE, RECORD_DTYPE, contents_of
 from solidarite_server.services.keyring import Keyring
-from solidarite_server.storage.migrate import migrate
+from solidarite_server.storage.migrate import Change, migrate
 from solidarite_server.storage.persons import ALL_PERSONS, HEAD_NAMES, PERSON_BYTES
 from solidarite_server.storage.sql import Commit, Row, Session, SqlStore, only
 from solidarite_server.storage.turns import Turns
@@ -59,6 +59,13 @@ _COPY_ROW = np.dtype(
 _VERSIONS = 1 << 31
 """Versions from 1 to 2^32 − 1 are kept less that: an INTEGER holds them."""
 
+_NOTHING_DONE = "Le magasin n'a rien pu enregistrer ni lire : réessayez plus tard."
+_REFUSALS = {
+    psycopg.errors.InsufficientPrivilege: "PostgreSQL refuse au service un droit sur ses tables ou sur leur schéma.",
+    psycopg.errors.ReadOnlySqlTransaction: "Ce PostgreSQL n'accepte pas d'écriture : est-ce une réplique ?",
+}
+"""What waiting does not mend: whoever reads it knows what to ask of the database's administrator."""
+
 _RENEWED_ROWS = 500
 """Renamed at once: some 20 ms."""
 _DAY_AT = dict(CONTENT_DTYPE.fields or {})["date_versement"][1]
@@ -86,7 +93,7 @@ class _PostgresSession:
 class PostgresStore(SqlStore):
     """Implements `ports.Store` on a PostgreSQL database that several servers may share."""
 
-    def __init__(self, url: str, *, clock: Clock, keys: Keyring | None = None) -> None:
+    def __init__(self, url: str, *, clock: Clock, keys: Keyring | None = None, allowed: Change = "create") -> None:
         """Raises StoreUnavailable when it does not answer or is not durable, SchemaError for another schema."""
         super().__init__(keys)
         self._url = url
@@ -97,17 +104,17 @@ class PostgresStore(SqlStore):
         self._write_lock = Turns()
         self._writer: _PostgresSession | None = None
         try:
-            self._prepare(self._connect())
+            self._prepare(self._connect(), allowed)
         except BaseException:
             self.close()
             raise
 
-    def _prepare(self, session: _PostgresSession) -> None:
+    def _prepare(self, session: _PostgresSession, allowed: Change) -> None:
         if session.rows("SHOW fsync")[0][0] != "on":
             raise StoreUnavailable("Ce PostgreSQL n'est pas durable (fsync = off) : le service n'y écrit pas.")
         with _mapped(), session.connection.transaction():
             session.run("SELECT pg_advisory_xact_lock(?)", (_MIGRATION_LOCK,))
-            migrate(session, "postgresql")
+            migrate(session, "postgresql", allowed)
             self._persons.adopt(session)
 
     def volume(self) -> Volume:
@@ -212,15 +219,23 @@ class PostgresStore(SqlStore):
             connection: psycopg.Connection[Row] = psycopg.connect(
                 self._url, autocommit=True, connect_timeout=_CONNECT_SECONDS, application_name="solidarite"
             )
-            # An acknowledgement means durable, whatever the server's default.
-            connection.execute("SET synchronous_commit = on")
-            connection.execute(_STAGE)
-            # The stage is small and the tables are large: always through the index.
-            connection.execute("SET enable_hashjoin = off")
-            connection.execute("SET enable_mergejoin = off")
         except psycopg.Error as error:
             # The address holds a password: neither it nor PostgreSQL's own text is repeated.
-            raise StoreUnavailable("Le PostgreSQL du magasin ne répond pas à l'adresse donnée.") from error
+            raise StoreUnavailable(
+                "Le PostgreSQL du magasin ne répond pas, ou refuse l'utilisateur, le mot de passe ou la base qu'on lui "
+                "nomme."
+            ) from error
+        try:
+            with _mapped():
+                # An acknowledgement means durable, whatever the server's default.
+                connection.execute("SET synchronous_commit = on")
+                connection.execute(_STAGE)
+                # The stage is small and the tables are large: always through the index.
+                connection.execute("SET enable_hashjoin = off")
+                connection.execute("SET enable_mergejoin = off")
+        except StoreUnavailable:
+            connection.close()
+            raise
         with self._guard:
             self._connections.append(connection)
         return _PostgresSession(connection)
@@ -272,7 +287,8 @@ def _mapped() -> Iterator[None]:
         # The same would be refused again. The text is not repeated: it may be anything.
         raise InvalidRequest("Un texte de la demande contient un caractère que le magasin ne garde pas.") from error
     except psycopg.Error as error:
-        raise StoreUnavailable("Le magasin n'a rien pu enregistrer ni lire : réessayez plus tard.") from error
+        refused = next((text for kind, text in _REFUSALS.items() if isinstance(error, kind)), _NOTHING_DONE)
+        raise StoreUnavailable(refused) from error
 
 
 def _dialect(statement: str) -> str:

@@ -19,8 +19,8 @@ class RestoreError(ValueError):
     """A copy that is not put in place, and why, in French."""
 
 
-def restored(copy: Path, target: Path, *, replace: bool) -> None:
-    """Verify the copy, then put it at `target`; what was there stays beside it as NAME.avant. Or RestoreError."""
+def restored(copy: Path, target: Path, *, replace: bool) -> Path | None:
+    """Verify the copy, then put it at `target`; where what was there stays, beside it. Or RestoreError."""
     if not copy.is_file():
         raise RestoreError(f"{copy.name} n'existe pas.")
     if target.exists():
@@ -29,19 +29,28 @@ def restored(copy: Path, target: Path, *, replace: bool) -> None:
         _unused(target)
     incoming = target.with_name(target.name + ".arrivee")
     try:
+        incoming.unlink(missing_ok=True)
         make_private(incoming)
         shutil.copyfile(copy, incoming)
         _verified(incoming, copy.name)
         _synced(incoming)
-        if target.exists():
-            os.replace(target, target.with_name(target.name + ".avant"))
+        aside = _aside(target) if target.exists() else None
+        if aside is not None:
+            os.replace(target, aside)
         for suffix in _BESIDE:
             target.with_name(target.name + suffix).unlink(missing_ok=True)
         os.replace(incoming, target)
         _synced(target.parent)
+        return aside
     finally:
         for path in (incoming, *(incoming.with_name(incoming.name + suffix) for suffix in (*_BESIDE, ".lock"))):
             path.unlink(missing_ok=True)
+
+
+def _aside(target: Path) -> Path:
+    """NAME.avant, or NAME.avant2 and so on: what an earlier restore has put aside is never replaced."""
+    names = (target.with_name(f"{target.name}.avant{number}") for number in ("", *range(2, 1_000)))
+    return next(path for path in names if not path.exists())
 
 
 def _unused(target: Path) -> None:
@@ -61,7 +70,7 @@ def _unused(target: Path) -> None:
 
 def _verified(path: Path, name: str) -> None:
     try:
-        store = SqliteStore(path, clock=SystemClock())
+        store = SqliteStore(path, clock=SystemClock(), allowed="migrate")
         try:
             wrong = store.check()
         finally:

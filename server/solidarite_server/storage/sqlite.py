@@ -9,13 +9,14 @@ not be durable at once, for the next acknowledged one makes them so, and nothing
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -28,7 +29,7 @@ from solidarite_server.record_columns import RECORD_DTYPE, contents_of
 from solidarite_server.services.keyring import KeyFileError, Keyring
 from solidarite_server.storage import rewriting
 from solidarite_server.storage.merging import Merging, purge
-from solidarite_server.storage.migrate import migrate
+from solidarite_server.storage.migrate import Change, SchemaError, migrate
 from solidarite_server.storage.persons import HEAD_NAMES
 from solidarite_server.storage.runs import CONTENT_BYTES, FAN_IN, RUN_ROW, RunRows, Runs
 from solidarite_server.storage.sql import Commit, Row, Session, SqlStore, only
@@ -88,14 +89,34 @@ class _SqliteSession:
             raise _unavailable() from error
 
 
+def make_private(path: Path) -> None:
+    """Make the file, for its owner alone, where there is none; OSError when it cannot be read and written.
+
+    One that is there is not opened: to close it would let go of the locks that this process has on it.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "", str(path))
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        if not os.access(path, os.R_OK | os.W_OK):
+            raise PermissionError(errno.EACCES, "", str(path)) from None
+
+
+def _trouble(error: BaseException) -> str:
+    """What SQLite has against a file, in French."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return "est occupé par un autre programme : réessayez quand il a fini"
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        return "ne peut pas être écrit : le disque est plein, ou ne répond pas"
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+        return "ne peut pas être écrit : voyez ses droits et ceux de son répertoire"
+    return "n'est pas une base utilisable"
+
+
 def _unavailable() -> StoreUnavailable:
     return StoreUnavailable("Le magasin n'a rien pu enregistrer ni lire : réessayez plus tard.")
-
-
-def make_private(path: Path) -> None:
-    """Make an empty file that its owner alone reads, where there is none; SQLite makes those beside it alike."""
-    if not path.exists():
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
 
 
 class SqliteStore(SqlStore):
@@ -104,8 +125,10 @@ class SqliteStore(SqlStore):
     tidies_beside: ClassVar[bool] = True
     """Merge runs in a thread of its own; otherwise within `append`, after the commit."""
 
-    def __init__(self, path: Path, *, clock: Clock, keys: Keyring | None = None) -> None:
+    def __init__(self, path: Path, *, clock: Clock, keys: Keyring | None = None, allowed: Change = "create") -> None:
+        """OSError for a file that cannot be had, StoreUnavailable for no database; SchemaError, KeyFileError."""
         super().__init__(keys)
+        make_private(path)
         self._path = path
         self._clock = clock
         self._local = threading.local()
@@ -123,21 +146,20 @@ class SqliteStore(SqlStore):
         """Since the merging thread last asked itself whether to rest."""
         self._stopping = False
         self._lock_file = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-        make_private(path)
         try:
             self._writer = self._connect()
             self._writer.run(f"PRAGMA cache_size = -{_CACHE_KIB}")
             # What is removed from the tables is overwritten: they change little, and it may be a person's.
             self._writer.run("PRAGMA secure_delete = ON")
             with self._begun(self._writer):
-                migrate(self._writer, "sqlite")
+                migrate(self._writer, "sqlite", allowed)
                 self._persons.adopt(self._writer)
-        except KeyFileError:
+        except (KeyFileError, SchemaError):
             self.close()
             raise
         except (*_ERRORS, StoreUnavailable) as error:
             self.close()
-            raise StoreUnavailable(f"Le fichier {path.name} n'est pas une base utilisable.") from error
+            raise StoreUnavailable(f"Le fichier {path.name} {_trouble(error.__cause__ or error)}.") from error
 
     def close(self) -> None:
         """Release every connection."""
@@ -167,11 +189,22 @@ class SqliteStore(SqlStore):
             return Volume(pages * size, len(self._runs.live(session)))
 
     def backup(self, target: Path) -> None:
-        """Copy the store to a new file while it is in use."""
-        make_private(target)
-        with sqlite3.connect(target) as copy:
-            self._reading().connection.backup(copy)
-        copy.close()
+        """Copy the store to a new file while it is in use; OSError, or StoreUnavailable when it cannot be read.
+
+        Only a whole copy takes the name: one that was interrupted must not be taken for a store.
+        """
+        partial = target.with_name(target.name + ".partielle")
+        partial.unlink(missing_ok=True)
+        make_private(partial)
+        try:
+            with closing(sqlite3.connect(partial)) as copy:
+                self._reading().connection.backup(copy)
+            os.replace(partial, target)
+        except sqlite3.Error as error:
+            raise StoreUnavailable(f"La copie {target.name} n'est pas faite : le fichier {_trouble(error)}.") from error
+        finally:
+            for suffix in ("", "-journal"):
+                partial.with_name(partial.name + suffix).unlink(missing_ok=True)
 
     # Records
 
