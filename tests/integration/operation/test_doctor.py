@@ -21,7 +21,6 @@ from solidarite_server.settings import CONFIG_VARIABLE
 from tests.integration.operation.test_tls import Files
 from tests.robustness.ledger import Ledger, Source, held_by
 from tests.robustness.served import running
-from tests.robustness.servers import CODE
 
 STORE_OF_BEFORE = Path(__file__).parents[2] / "data" / "stores" / "sqlite-0002.db.gz"
 
@@ -204,7 +203,7 @@ def test_a_copy_that_cannot_be_finished_leaves_nothing_that_looks_like_one(
     assert main(["store", "backup", str(tmp_path / "absent" / "copie.db"), "--store", url]) == 1
     assert "le répertoire de copie.db n'existe pas" in capsys.readouterr().err
     # A file may grow to 128 KiB: enough for the line of the audit trail in the log, and not for the copy.
-    limited = f'ulimit -f 128; exec "{sys.executable}" -c "{CODE}" "$@"'
+    limited = f'ulimit -f 128; exec "{sys.executable}" -m solidarite_client "$@"'
     command = ["bash", "-c", limited, "solidarite", "store", "backup", str(tmp_path / "copie.db"), "--store", url]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (1, "")
