@@ -199,7 +199,6 @@ def test_a_copy_that_cannot_be_finished_leaves_nothing_that_looks_like_one(
     with running(tmp_path) as served:
         Source("a", Ledger(), 1).stream(served.address, 2)
     assert main(["store", "check", "--store", url]) == 0  # the log of the server that ended is written back
-    before = sorted(tmp_path.iterdir())
     assert main(["store", "backup", str(tmp_path / "absent" / "copie.db"), "--store", url]) == 1
     assert "le répertoire de copie.db n'existe pas" in capsys.readouterr().err
     # A file may grow to 128 KiB: enough for the line of the audit trail in the log, and not for the copy.
@@ -208,7 +207,7 @@ def test_a_copy_that_cannot_be_finished_leaves_nothing_that_looks_like_one(
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (1, "")
     assert "La copie copie.db n'est pas faite : le fichier ne peut pas être écrit" in ended.stderr
-    assert sorted(tmp_path.iterdir()) == before
+    assert not list(tmp_path.glob("copie*"))
 
 
 @pytest.mark.usefixtures("keys")
