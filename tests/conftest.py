@@ -1,6 +1,7 @@
 """Options of the whole suite, and the PostgreSQL that its tests share."""
 
 import itertools
+import logging
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import structlog
 
 from tests import leaks
 
@@ -72,12 +74,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 @pytest.fixture(scope="module", autouse=True)
 def _own_settings() -> Iterator[None]:
-    """What a command leaves in the environment for its own processes does not reach the next module."""
+    """What a command leaves does not reach the next module: its environment, its log on an output closed since."""
+    handlers, level = logging.root.handlers[:], logging.root.level
     before = {name: value for name, value in os.environ.items() if name.startswith("SOLIDARITE_")}
     yield
     for name in [name for name in os.environ if name.startswith("SOLIDARITE_")]:
         del os.environ[name]
     os.environ.update(before)
+    structlog.reset_defaults()
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
 
 
 @pytest.fixture(scope="session")
