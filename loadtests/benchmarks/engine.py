@@ -28,11 +28,11 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
+from solidarite_server.cases.reader import case_from
 from solidarite_server.domain.foyer import Foyer, Logement, Membre, RessourceMois, Role, StatutLogement
 from solidarite_server.domain.month import Month
 from solidarite_server.domain.nature import NatureRessource
 from solidarite_server.engine import Case, FoyerColumns, columns_from, compute, compute_columns, explain, warm_up
-from solidarite_server.engine.oracle_cases import case_from
 from solidarite_server.legislation import LegislationOptions
 
 CASES = Path(__file__).parents[2] / "tests" / "rules" / "data" / "oracle-cases.jsonl.gz"

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from solidarite_server.cases.reader import case_from
 from solidarite_server.engine import Case as Laid
 from solidarite_server.engine import EntitlementColumns, FoyerColumns, columns_from, compute_columns, explain
-from solidarite_server.engine.oracle_cases import case_from
 from solidarite_server.legislation import LegislationOptions
 
 from tests import reference

@@ -14,9 +14,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from solidarite_server.cases.reader import case_from
 from solidarite_server.domain.foyer import Role
 from solidarite_server.engine import compute_many, explain
-from solidarite_server.engine.oracle_cases import case_from
 from solidarite_server.legislation import Fenetre, LegislationOptions
 
 from tests.mutation.source import watch_conditions

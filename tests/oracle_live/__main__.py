@@ -16,8 +16,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from solidarite_server.cases.reader import case_from
 from solidarite_server.engine import explain
-from solidarite_server.engine.oracle_cases import case_from
 from solidarite_server.legislation import LegislationOptions
 
 from tests.oracle_live import draw

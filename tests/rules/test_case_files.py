@@ -23,8 +23,8 @@ from solidarite_server.cases.batch import computed
 from solidarite_server.cases.facts import laid_out
 from solidarite_server.cases.files import Piece, read_piece, whole_lines
 from solidarite_server.cases.jsonl import Reader
+from solidarite_server.cases.reader import case_from
 from solidarite_server.engine import Case, columns_from
-from solidarite_server.engine.oracle_cases import case_from
 from solidarite_server.legislation import LegislationOptions
 
 from tests.rules.test_oracle import cases

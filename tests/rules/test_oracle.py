@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from solidarite_server.cases.reader import case_from
 from solidarite_server.engine import Case, Entitlement, columns_from, compute_columns, compute_many, explain
-from solidarite_server.engine.oracle_cases import case_from
 from solidarite_server.legislation import LegislationOptions
 
 from tests.rules.causes import causes_of

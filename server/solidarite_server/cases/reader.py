@@ -1,4 +1,7 @@
-"""Cases in the JSON schema of the oracle (docs/moteur.md) as households of the domain."""
+"""Cases of JSON as households of the domain: this module alone says what a case may hold.
+
+The format is that of the file of the oracle's answers (tests/rules/data).
+"""
 
 from __future__ import annotations
 
