@@ -28,7 +28,7 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
-from solidarite_server.cases.reader import case_from
+from solidarite_server.cases.careful import case_from
 from solidarite_server.domain.foyer import Foyer, Logement, Membre, RessourceMois, Role, StatutLogement
 from solidarite_server.domain.month import Month
 from solidarite_server.domain.nature import NatureRessource

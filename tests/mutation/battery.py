@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from solidarite_server.cases.reader import case_from
+from solidarite_server.cases.careful import case_from
 from solidarite_server.engine import Case as Laid
 from solidarite_server.engine import EntitlementColumns, FoyerColumns, columns_from, compute_columns, explain
 from solidarite_server.legislation import LegislationOptions

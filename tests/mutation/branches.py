@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from solidarite_server.cases.reader import case_from
+from solidarite_server.cases.careful import case_from
 from solidarite_server.domain.foyer import Role
 from solidarite_server.engine import compute_many, explain
 from solidarite_server.legislation import Fenetre, LegislationOptions

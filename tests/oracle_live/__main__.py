@@ -16,7 +16,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from solidarite_server.cases.reader import case_from
+from solidarite_server.cases.careful import case_from
 from solidarite_server.engine import explain
 from solidarite_server.legislation import LegislationOptions
 

@@ -20,10 +20,10 @@ from solidarite_client.cli import main
 from solidarite_server.cases import files as case_files
 from solidarite_server.cases import table
 from solidarite_server.cases.batch import computed
+from solidarite_server.cases.careful import case_from
 from solidarite_server.cases.facts import laid_out
 from solidarite_server.cases.files import Piece, read_piece, whole_lines
 from solidarite_server.cases.jsonl import Reader
-from solidarite_server.cases.reader import case_from
 from solidarite_server.engine import Case, columns_from
 from solidarite_server.legislation import LegislationOptions
 

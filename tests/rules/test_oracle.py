@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from solidarite_server.cases.reader import case_from
+from solidarite_server.cases.careful import case_from
 from solidarite_server.engine import Case, Entitlement, columns_from, compute_columns, compute_many, explain
 from solidarite_server.legislation import LegislationOptions
 

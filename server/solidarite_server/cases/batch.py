@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from solidarite_server.cases.careful import CaseError, case_from
 from solidarite_server.cases.facts import Facts, laid_out
 from solidarite_server.cases.jsonl import Reader, Unsure, normalised
-from solidarite_server.cases.reader import CaseError, case_from
 from solidarite_server.engine import Case, EntitlementColumns, columns_from, compute_columns
 from solidarite_server.engine import explain as explain_one
 from solidarite_server.legislation import LegislationOptions

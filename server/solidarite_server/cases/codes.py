@@ -1,6 +1,6 @@
 """What the names of the format of cases stand for in the facts: numbers of the domain and of the engine.
 
-The names themselves are those of `cases.reader`, which alone says what is accepted.
+The names themselves are those of `cases.careful`, which alone says what is accepted.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import IntEnum
 
-from solidarite_server.cases import reader
+from solidarite_server.cases import careful
 from solidarite_server.cases.lines import BENEFICE, REVENUS_CAPITAL
 from solidarite_server.engine.columns import (
     AF,
@@ -33,11 +33,11 @@ def _numbers(names: Mapping[str, IntEnum]) -> dict[str, int]:
     return {name: int(member) for name, member in names.items()}
 
 
-NATURES = _numbers(reader.NATURES)
-LOGEMENTS = _numbers(reader.LOGEMENTS)
-ROLES = _numbers(reader.ROLES)
-NATIONALITES = _numbers(reader.NATIONALITES)
-ZONES = _numbers(reader.ZONES)
+NATURES = _numbers(careful.NATURES)
+LOGEMENTS = _numbers(careful.LOGEMENTS)
+ROLES = _numbers(careful.ROLES)
+NATIONALITES = _numbers(careful.NATIONALITES)
+ZONES = _numbers(careful.ZONES)
 BENEFITS = {
     "allocations_familiales_base": AF,
     "complement_familial_non_majore": CF,

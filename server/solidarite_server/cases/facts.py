@@ -1,6 +1,6 @@
 """Cases as arrays of facts, whatever the file they come from, and their layout as the engine's columns.
 
-A case is a household examined in its month of right: what `cases.reader.case_from` reads of a line of JSON. The
+A case is a household examined in its month of right: what `cases.careful.case_from` reads of a line of JSON. The
 facts hold for years to come; `laid_out` keeps of them what the rules read for given options.
 """
 

@@ -1,6 +1,6 @@
 """Lines of JSON as facts, without an object of the domain a case.
 
-Only what is plainly right is read here. Whatever else, right or wrong, is left to `cases.reader.case_from`: one
+Only what is plainly right is read here. Whatever else, right or wrong, is left to `cases.careful.case_from`: one
 place says what a case may hold and what is told of a wrong one.
 """
 
@@ -14,7 +14,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from solidarite_server.cases import codes, reader
+from solidarite_server.cases import careful, codes
 from solidarite_server.cases.facts import AMOUNT_DTYPE, CASE_DTYPE, FACT_PERSON_DTYPE, Facts
 from solidarite_server.cases.lines import BENEFICE, REVENUS_CAPITAL
 from solidarite_server.domain.money import MAX_CENTS
@@ -95,8 +95,8 @@ class Unsure(Exception):
 
 _decode = msgspec.json.Decoder(_Case).decode
 _MONTHS = {str(m): m.index for m in months_between(Month(1990, 1), Month(2099, 12))}
-_FIRST, _LAST = _MONTHS["2019-01"], _MONTHS[f"{reader.LAST_YEAR}-12"]
-_LONG_AGO = Month.of(reader.LONG_AGO).index
+_FIRST, _LAST = _MONTHS["2019-01"], _MONTHS[f"{careful.LAST_YEAR}-12"]
+_LONG_AGO = Month.of(careful.LONG_AGO).index
 _MAX_EUROS = MAX_CENTS / 100
 
 
@@ -202,7 +202,7 @@ class Reader:
             | (P_APPRENTI if person.apprenti else 0)
             | (P_STAGIAIRE if person.stagiaire else 0)
             | (P_AUTONOME if person.autonomie_financiere else 0)
-            | (P_DROIT_UE if years >= reader.UE_YEARS else 0)
+            | (P_DROIT_UE if years >= careful.UE_YEARS else 0)
         )
         self._persons.append(
             (
@@ -215,7 +215,7 @@ class Reader:
                 flags,
                 pregnant,
                 _day(person.date_arret_travail)[0] if person.date_arret_travail else 0,
-                reader.HEURES_JEUNE_ACTIF if person.rsa_jeune_heures_travail else 0,
+                careful.HEURES_JEUNE_ACTIF if person.rsa_jeune_heures_travail else 0,
             )
         )
         for name, series in person.ressources.items():
@@ -254,7 +254,7 @@ def normalised(content: dict[str, Any]) -> bytes:
     for name in ("couple", "experimentation_declaration_preremplie"):
         household[name] = bool(household.get(name))
     persons = []
-    for person in sorted(content["persons"], key=lambda p: list(reader.ROLES).index(p["role"])):
+    for person in sorted(content["persons"], key=lambda p: list(careful.ROLES).index(p["role"])):
         plain = {name: value for name, value in person.items() if name in _Person.__struct_fields__}
         plain |= {name: bool(person.get(name)) for name in _BOOLEANS}
         plain["date_arret_travail"] = person.get("date_arret_travail") or None
@@ -283,23 +283,23 @@ def _checked(euros: float) -> float:
 @lru_cache(maxsize=100_000)
 def _day(text: str) -> tuple[int, int]:
     """Month.index and day of a date."""
-    day = reader.day_of(text, "")
+    day = careful.day_of(text, "")
     return day.year * 12 + day.month - 1, day.day
 
 
 def _hors_france(stays: Sequence[_Sejour], mois: int) -> int:
-    """Days abroad that touch the month of right, as `reader` reads the stays."""
-    day = reader.day_of
-    read = [reader.stay_of(day(s.depart, ""), None if s.retour is None else day(s.retour, ""), "") for s in stays]
+    """Days abroad that touch the month of right, as `careful` reads the stays."""
+    day = careful.day_of
+    read = [careful.stay_of(day(s.depart, ""), None if s.retour is None else day(s.retour, ""), "") for s in stays]
     return jours_hors_france(read, Month.from_index(mois))
 
 
 def _isolement(recent: Sequence[str], mois: int) -> int:
-    """The last isolation to begin by the month of right, as `reader` reads the list."""
+    """The last isolation to begin by the month of right, as `careful` reads the list."""
     if not recent:
         return _LONG_AGO
     months = sorted(_MONTHS[month] for month in recent)
-    start = reader.isolation_start(months[0], months[-1], mois)
+    start = careful.isolation_start(months[0], months[-1], mois)
     if start < _LONG_AGO:
         raise Unsure
     return start if start <= mois else _LONG_AGO

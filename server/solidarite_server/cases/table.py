@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 
 from solidarite_server.cases import codes
 from solidarite_server.cases.batch import Results, computed_facts
+from solidarite_server.cases.careful import LAST_YEAR
 from solidarite_server.cases.facts import AMOUNT_DTYPE, CASE_DTYPE, FACT_PERSON_DTYPE, Facts
 from solidarite_server.cases.lines import BENEFICE
-from solidarite_server.cases.reader import LAST_YEAR
 from solidarite_server.domain.money import MAX_CENTS
 from solidarite_server.domain.month import Month, months_between
 from solidarite_server.engine.columns import AIDE_LOGEMENT, EPARGNE, WINDOW
