@@ -244,11 +244,21 @@ def test_a_dossier_that_may_not_be_seen_is_answered_as_one_that_does_not_exist(n
 def test_an_agent_of_one_dossier_cannot_write_another_one(door: Door, samples: Path):
     with as_agent(door) as agent:
         before = agent.get_foyer(OTHER)
-    message = foyer_pb2.UpsertFoyerRequest(foyer=before.foyer)
-    found = call(door.channel(), "solidarite.v1.FoyerService/UpsertFoyer", message, bearer(door.token(dossier=OWN)))
-    assert isinstance(found, grpc.RpcError)
+    store, told = door.server._store, set()
+    for numero in (OTHER, UNKNOWN):
+        message = foyer_pb2.UpsertFoyerRequest(foyer=before.foyer)
+        message.foyer.numero_allocataire = numero
+        last = store.audit_anchor().number
+        found = call(door.channel(), "solidarite.v1.FoyerService/UpsertFoyer", message, bearer(door.token(dossier=OWN)))
+        assert found.code() is grpc.StatusCode.PERMISSION_DENIED
+        told.add(status_bytes(found))
+        # No waiting here: the line is durable when the refusal comes.
+        written = [(line.action, line.subject) for line in store.audit_lines(last)]
+        assert ("REFUSED_UPSERT_FOYER", numero) in written
+    assert len(told) == 1
     with as_agent(door) as agent:
         assert agent.get_foyer(OTHER) == before
+    assert store.foyer(UNKNOWN) is None
 
 
 # Benefits: a token limited to one sees the amounts of that one.

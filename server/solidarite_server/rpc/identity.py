@@ -154,8 +154,8 @@ class IdentityInterceptor(grpc.aio.ServerInterceptor):
             inner_stream = handler.unary_stream or handler.stream_stream
 
             async def streaming(request: Any, context: Context) -> AsyncIterator[Any]:
-                identity, checked = await admit.admitted(context, request, streamed=handler.request_streaming)
                 async with admit:
+                    identity, checked = await admit.admitted(context, request, streamed=handler.request_streaming)
                     async for response in inner_stream(checked, context):
                         self._door.identity(context)  # a credential that ended meanwhile is told nothing more
                         yield _seen_by(identity, response)
@@ -169,8 +169,8 @@ class IdentityInterceptor(grpc.aio.ServerInterceptor):
         inner = handler.unary_unary or handler.stream_unary
 
         async def single(request: Any, context: Context) -> Any:
-            identity, checked = await admit.admitted(context, request, streamed=handler.request_streaming)
             async with admit:
+                identity, checked = await admit.admitted(context, request, streamed=handler.request_streaming)
                 return _seen_by(identity, await inner(checked, context))
 
         make = (
@@ -180,7 +180,7 @@ class IdentityInterceptor(grpc.aio.ServerInterceptor):
 
 
 class _Admission:
-    """The checks of one RPC, and its audit line; to be entered around the handler."""
+    """The checks of one RPC, and its audit line; to be entered around them and the handler."""
 
     def __init__(self, door: Door, right: Right | None, trail: AuditTrail, *, durable_reads: bool) -> None:
         self._door = door
@@ -222,6 +222,8 @@ class _Admission:
                     "Une source n'envoie et ne lit que ce qui est à elle : source_id doit être celui du certificat.",
                     field=right.field,
                 )
+            if right.creates:
+                raise PermissionRefused("Ce jeton n'ouvre qu'un dossier, et ce n'est pas celui-ci.", field=right.field)
             setattr(holder, name, _NO_DOSSIER)
         return request
 

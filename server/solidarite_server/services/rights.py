@@ -45,6 +45,8 @@ class Right:
     """It changes something: the audit line is durable before anything is done, or with it."""
     line_with_change: bool = False
     """The handler commits the audit line together with what it changes."""
+    creates: bool = False
+    """It makes the dossier that it names: none is unknown to it, and another than the caller's is refused as such."""
     both_benefits: bool = False
     """The answer mixes RSA and prime d'activité: a token limited to one of them is refused."""
 
@@ -63,7 +65,9 @@ def _read(scope: Scope, action: str, purpose: str = "consultation", *, both_bene
 
 def _foyers(owner: Owner, field: str, action: str, purpose: str, entries: str = "") -> Right:
     kinds, scope = _AGENT, Scope.FOYERS_WRITE
-    return Right(kinds, scope, owner, field, action, purpose, entries, changes=True, line_with_change=True)
+    return Right(
+        kinds, scope, owner, field, action, purpose, entries, changes=True, line_with_change=True, creates=True
+    )
 
 
 def _change(kinds: frozenset[Kind], scope: Scope, action: str, purpose: str) -> Right:
