@@ -149,9 +149,12 @@ def _settle(item: _Waiting, outcome: Outcome | Exception | None) -> None:
 def dossier_subject(numero_allocataire: str) -> str:
     """A dossier as the trail names it. Callers write what they want there: what may hold a NIR is not kept."""
     text = numero_allocataire.strip()
-    compact = "".join(filter(str.isalnum, text)).upper()
-    # Wherever it stands: no dossier has a number that long (seven digits and a letter).
-    held = any(is_valid_nir(compact[start : start + 13]) for start in range(len(compact)))
-    if len(text) > _MAX_SUBJECT or not text.isprintable() or held:
+    if len(text) > _MAX_SUBJECT or not text.isprintable() or _may_hold_nir(text):
         return "(illisible)"
     return text
+
+
+def _may_hold_nir(text: str) -> bool:
+    # Wherever it stands, cut or not: no dossier has a number that long (seven digits and a letter).
+    compact = "".join(filter(str.isalnum, text)).upper()
+    return any(is_valid_nir(compact[start : start + 13]) for start in range(len(compact)))
