@@ -77,6 +77,7 @@ def serve(
 ) -> int:
     """Démarrer le serveur ; il s'arrête proprement sur SIGTERM ou Ctrl-C. Les réglages : `solidarite config`."""
     from solidarite_server.configuration import ConfigurationError, load_settings
+    from solidarite_server.listening import AddressError, refuse_contradictory
 
     flags = {"listen": listen, "store": store, "workers": workers, "allow_plaintext": allow_plaintext}
     try:
@@ -86,12 +87,10 @@ def serve(
         return 2
     if with_gateway and not settings.gateway_listen:
         settings = settings.model_copy(update={"gateway_listen": "127.0.0.1:8080"})
-    if settings.gateway_listen and (settings.workers > 1 or settings.tls_certificate_file is not None):
-        typer.echo(
-            "Erreur : --with-gateway sert à développer, avec un seul processus et sans TLS ; sinon, lancez "
-            "« solidarite gateway » à côté du serveur.",
-            err=True,
-        )
+    try:
+        refuse_contradictory(settings)
+    except AddressError as error:
+        typer.echo(f"Erreur : {error}", err=True)
         return 2
     return _serve_together(settings) if settings.workers > 1 else _serve_alone(settings)
 

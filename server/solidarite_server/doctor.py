@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -38,7 +39,15 @@ class Finding:
 
 def examine(settings: Settings, *, complete: bool = False) -> list[Finding]:
     """Every finding, in the order in which one would repair them; `complete` reads the whole store."""
-    checks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (_versions, _rules, _tls, _keys, _address)
+    checks: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
+        _versions,
+        _rules,
+        _together,
+        _tls,
+        _tokens,
+        _keys,
+        _address,
+    )
     found = [finding for check in checks for finding in check(settings)]
     return [*found, *_store(settings, complete)]
 
@@ -77,8 +86,35 @@ def _rules(settings: Settings) -> Iterator[Finding]:
         )  # fmt: skip
 
 
+def _together(settings: Settings) -> Iterator[Finding]:
+    """What each setting alone does not show; nothing when they go together."""
+    from solidarite_server.listening import AddressError, refuse_contradictory
+
+    try:
+        refuse_contradictory(settings)
+    except AddressError as error:
+        yield Finding("ensemble des réglages", "erreur", str(error), "Changez l'un des réglages nommés.")
+    if settings.otlp_endpoint and find_spec("opentelemetry") is None:
+        yield Finding(
+            "traces", "erreur", "l'extra otel manque", 'pip install "solidarite-source[server,otel]"'
+        )  # fmt: skip
+
+
+def _tokens(settings: Settings) -> Iterator[Finding]:
+    from solidarite_server.services.tokens import KeySetError, read_public_keys
+
+    if settings.token_keys_file is None:
+        return
+    try:
+        count = len(read_public_keys(settings.token_keys_file))
+    except KeySetError as error:
+        yield Finding("clés des jetons", "erreur", str(error), "Redonnez le jeu de clés publiques (token_keys_file).")
+    else:
+        yield Finding("clés des jetons", "ok", f"{count} dans {settings.token_keys_file.name}")
+
+
 def _tls(settings: Settings) -> Iterator[Finding]:
-    from solidarite_server.rpc.server import is_loopback
+    from solidarite_server.listening import is_loopback
     from solidarite_server.rpc.tls import TlsError, TlsFiles
 
     certificate, key = settings.tls_certificate_file, settings.tls_key_file
@@ -92,18 +128,11 @@ def _tls(settings: Settings) -> Iterator[Finding]:
                 "sans chiffrement au-delà de la machine",
                 "Seul un relais qui chiffre doit joindre cette adresse.",
             )
-        else:
-            yield Finding(
-                "TLS",
-                "erreur",
-                "sans certificat au-delà de la machine",
-                "Donnez tls_certificate_file et tls_key_file.",
-            )
         return
     try:
         TlsFiles(certificate, key, settings.tls_client_ca_file)
     except TlsError as error:
-        yield Finding("TLS", "erreur", str(error), "Redonnez un certificat et sa clé, en PEM, d'une même paire.")
+        yield Finding("TLS", "erreur", str(error), "Redonnez un certificat, sa clé et les autorités, en PEM.")
         return
     yield from _private("clé TLS", key)
     from cryptography import x509
@@ -156,9 +185,9 @@ def _private(name: str, path: Path) -> Iterator[Finding]:
 
 
 def _address(settings: Settings) -> Iterator[Finding]:
-    for name in ("listen", "listen_portals", "metrics_listen"):
+    for name in ("listen", "listen_portals", "metrics_listen", "gateway_listen"):
         address = getattr(settings, name)
-        if not address:
+        if not address or address.startswith("unix:"):
             continue
         host, _, port = address.rpartition(":")
         try:

@@ -1,13 +1,68 @@
-"""Whether an address can be listened on, tried before gRPC and Envoy do: they would say no in English."""
+"""Whether settings can be served: what they leave open, and addresses, tried before gRPC refuses them in English."""
 
 from __future__ import annotations
 
 import errno
+import ipaddress
 import socket
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from solidarite_server.settings import Settings
+
+_EVERY = ("0.0.0.0", "[::]")  # noqa: S104 - compared
 
 
 class AddressError(ValueError):
     """An address that cannot be served as the settings say, in French."""
+
+
+def is_loopback(address: str) -> bool:
+    """Whether `host:port` can be reached from this machine only."""
+    host = address.rpartition(":")[0].strip("[]")
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return address.startswith("unix:")
+
+
+def refuse_contradictory(settings: Settings) -> None:
+    """Raise AddressError for settings that do not go together, or that leave the service open."""
+    certificate, key, client_ca = settings.tls_certificate_file, settings.tls_key_file, settings.tls_client_ca_file
+    if (certificate is None) != (key is None) or (client_ca is not None and certificate is None):
+        raise AddressError("TLS demande un certificat et sa clé : tls_certificate_file et tls_key_file.")
+    if settings.listen_portals and certificate is None:
+        raise AddressError(
+            "L'adresse des portails (listen_portals) demande TLS : tls_certificate_file et tls_key_file."
+        )
+    if not settings.asks_for_identities and not settings.allow_anonymous and not is_loopback(settings.listen):
+        raise AddressError(
+            "Sans identités, le serveur n'écoute que la machine elle-même (127.0.0.1). Donnez les clés des jetons "
+            "(token_keys_file) ou l'autorité des sources (tls_client_ca_file) ; « solidarite auth init » les crée."
+        )
+    if certificate is None and not is_loopback(settings.listen) and not settings.allow_plaintext:
+        raise AddressError(
+            "Sans chiffrement, le serveur n'écoute que la machine elle-même (127.0.0.1). Donnez un certificat "
+            "(tls_certificate_file, tls_key_file) ou, derrière un relais qui chiffre, ajoutez --allow-plaintext."
+        )
+    if _meet(settings.listen, settings.listen_portals):
+        # Linux would share the connections between both: one source in two would not be asked for its certificate.
+        raise AddressError("listen et listen_portals sont le même port : donnez-en un autre aux portails.")
+    if settings.listen_portals.endswith(":0") and (settings.workers > 1 or settings.share_port):
+        raise AddressError("Avec plusieurs processus (workers), listen_portals demande un port fixe, et non 0.")
+    if settings.gateway_listen and (settings.workers > 1 or certificate is not None):
+        raise AddressError(
+            "La passerelle du serveur (--with-gateway, gateway_listen) sert à développer, avec un seul processus et "
+            "sans TLS ; sinon, lancez « solidarite gateway » à côté."
+        )
+
+
+def _meet(one: str, other: str) -> bool:
+    """Whether two addresses have one port on one host."""
+    (host, _, port), (other_host, _, other_port) = one.rpartition(":"), other.rpartition(":")
+    return port == other_port != "0" and (host == other_host or host in _EVERY or other_host in _EVERY)
 
 
 def refuse_unusable(address: str, setting: str, *, shared: bool = False) -> None:

@@ -18,8 +18,7 @@ from typing import Any
 
 from solidarite_server.gateway.envoy import envoy_configuration, page_files
 from solidarite_server.gateway.settings import GatewaySettings
-from solidarite_server.listening import AddressError, refuse_unusable
-from solidarite_server.rpc.server import is_loopback
+from solidarite_server.listening import AddressError, is_loopback, refuse_unusable
 
 _READY_SECONDS = 30.0
 _STOP_SECONDS = 10.0

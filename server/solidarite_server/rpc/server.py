@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import sys
 from collections.abc import Sequence
 
@@ -10,7 +9,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from solidarite_server.listening import AddressError, refuse_unusable
+from solidarite_server.listening import AddressError, refuse_contradictory, refuse_unusable
 from solidarite_server.rpc.identity import IdentityInterceptor
 from solidarite_server.rpc.interceptors import CallInterceptor, CallRules
 from solidarite_server.rpc.tls import TlsFiles
@@ -57,17 +56,6 @@ def server_options(settings: Settings) -> list[tuple[str, int]]:
     ]
 
 
-def is_loopback(address: str) -> bool:
-    """Whether `host:port` can be reached from this machine only."""
-    host = address.rpartition(":")[0].strip("[]")
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return address.startswith("unix:")
-
-
 def new_servers(settings: Settings, rules: CallRules, identities: IdentityInterceptor) -> list[grpc.aio.Server]:
     """Servers with our limits and interceptors, errors outermost; servicers and ports come next, the same for all."""
     interceptors = [CallInterceptor(rules), identities]
@@ -107,23 +95,8 @@ def refuse_unsafe(settings: Settings) -> None:
 
     TlsError for a certificate and a key that do not fit together.
     """
+    refuse_contradictory(settings)
     certificate, key, client_ca = settings.tls_certificate_file, settings.tls_key_file, settings.tls_client_ca_file
-    if (certificate is None) != (key is None) or (client_ca is not None and certificate is None):
-        raise AddressError("TLS demande un certificat et sa clé : tls_certificate_file et tls_key_file.")
-    if settings.listen_portals and certificate is None:
-        raise AddressError(
-            "L'adresse des portails (listen_portals) demande TLS : tls_certificate_file et tls_key_file."
-        )
-    if not settings.asks_for_identities and not settings.allow_anonymous and not is_loopback(settings.listen):
-        raise AddressError(
-            "Sans identités, le serveur n'écoute que la machine elle-même (127.0.0.1). Donnez les clés des jetons "
-            "(token_keys_file) ou l'autorité des sources (tls_client_ca_file) ; « solidarite auth init » les crée."
-        )
-    if certificate is None and not is_loopback(settings.listen) and not settings.allow_plaintext:
-        raise AddressError(
-            "Sans chiffrement, le serveur n'écoute que la machine elle-même (127.0.0.1). Donnez un certificat "
-            "(tls_certificate_file, tls_key_file) ou, derrière un relais qui chiffre, ajoutez --allow-plaintext."
-        )
     if certificate is not None and key is not None:
         TlsFiles(certificate, key, client_ca)
     refuse_unusable(settings.listen, "--listen, ou listen dans les réglages", shared=settings.share_port)
@@ -158,5 +131,6 @@ def _listen(servers: Sequence[grpc.aio.Server], address: str, files: TlsFiles | 
             port = 0
         if not port:
             raise AddressError(f"L'adresse {address} ne peut pas être écoutée : elle est mal écrite ou déjà prise.")
-        bound = f"{address.rpartition(':')[0]}:{port}"  # where 0 stood for a free one
+        if not address.startswith("unix:"):
+            bound = f"{address.rpartition(':')[0]}:{port}"  # where 0 stood for a free one
     return bound

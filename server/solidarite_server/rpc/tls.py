@@ -71,13 +71,16 @@ class TlsFiles:
             # grpc accepts anything and fails at each handshake: OpenSSL says it now.
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(self._certificate, self._key, password="")
-            if self._client_ca:
-                context.load_verify_locations(self._client_ca)
         except (ssl.SSLError, ValueError, OSError):
             raise TlsError(
                 f"{self._certificate.name} et {self._key.name} ne vont pas ensemble, ou ne sont pas en PEM sans mot de "
                 "passe."
             ) from None
+        if self._client_ca is not None:
+            try:
+                context.load_verify_locations(self._client_ca)
+            except (ssl.SSLError, ValueError, OSError):
+                raise TlsError(f"{self._client_ca.name} ne contient pas d'autorités en PEM.") from None
         return grpc.ssl_server_certificate_configuration([(key, certificate)], authorities)
 
 

@@ -14,6 +14,7 @@ import grpc
 import pytest
 import trustme
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from solidarite_client.cli import main
 from solidarite_server.bootstrap import RunningServer, SettingsError, start_server
 from solidarite_server.settings import Settings
 
@@ -150,26 +151,55 @@ def test_a_renewed_certificate_serves_new_connections_and_a_broken_one_does_not(
         assert served_name(server.address) == "suivant.invalid"
 
 
-@pytest.mark.parametrize("case", ["key of another", "not there", "alone", "portals in clear", "clear beyond loopback"])
-def test_settings_of_tls_that_cannot_serve_are_refused_at_start(case: str, tmp_path: Path):
+REFUSED = {
+    "key of another": "ne vont pas ensemble",
+    "not there": "absent.pem ne peut pas être lu",
+    "no authority": "cle.txt ne contient pas d'autorités",
+    "alone": "TLS demande un certificat et sa clé",
+    "without its key": "TLS demande un certificat et sa clé",
+    "portals in clear": "demande TLS",
+    "clear beyond loopback": "n'écoute que la machine elle-même",
+    "anonymous beyond loopback": "n'écoute que la machine elle-même",
+    "one port for both": "sont le même port",
+    "one port of every address": "sont le même port",
+    "portals at any port": "demande un port fixe",
+    "page in front of TLS": "sert à développer",
+    "no keys of tokens": "cle.txt n'est pas un jeu de clés",
+}
+
+
+@pytest.mark.parametrize("case", list(REFUSED))
+def test_settings_that_cannot_serve_are_refused_at_start_and_told_by_doctor(
+    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
     files = Files(tmp_path)
     (tmp_path / "autre").mkdir()
     other = Files(tmp_path / "autre")
+    (tmp_path / "cle.txt").write_text("rien")
+    pair = {"tls_certificate_file": files.certificate, "tls_key_file": files.key}
     settings: dict[str, object] = {
         "key of another": {"tls_certificate_file": files.certificate, "tls_key_file": other.key},
         "not there": {"tls_certificate_file": tmp_path / "absent.pem", "tls_key_file": files.key},
+        "no authority": {**pair, "tls_client_ca_file": tmp_path / "cle.txt"},
+        "without its key": {"tls_certificate_file": files.certificate},
+        "anonymous beyond loopback": {"listen": "0.0.0.0:0", "allow_plaintext": True},
+        "one port for both": {**pair, "listen": "127.0.0.1:50951", "listen_portals": "127.0.0.1:50951"},
+        "one port of every address": {**pair, "listen": "127.0.0.1:50951", "listen_portals": "0.0.0.0:50951"},
+        "portals at any port": {**pair, "listen_portals": "127.0.0.1:0", "workers": 2},
+        "page in front of TLS": {**pair, "gateway_listen": "127.0.0.1:0"},
+        "no keys of tokens": {"token_keys_file": tmp_path / "cle.txt"},
         "alone": {"tls_client_ca_file": files.ca},
         "portals in clear": {"listen_portals": "127.0.0.1:0"},
         "clear beyond loopback": {"listen": "0.0.0.0:0"},
     }[case]
-    expected = {
-        "key of another": "ne vont pas ensemble",
-        "not there": "absent.pem ne peut pas être lu",
-        "alone": "TLS demande un certificat et sa clé",
-        "portals in clear": "demande TLS",
-        "clear beyond loopback": "n'écoute que la machine elle-même",
-    }[case]
-    chosen = Settings(**{"listen": "127.0.0.1:0", "store": f"sqlite:///{tmp_path / 'tls.db'}", **settings})  # type: ignore[arg-type]
-    with pytest.raises(SettingsError, match=expected):
-        asyncio.run(start_server(chosen))
+    given = {"listen": "127.0.0.1:0", "store": f"sqlite:///{tmp_path / 'tls.db'}", **settings}
+    with pytest.raises(SettingsError, match=REFUSED[case]):
+        asyncio.run(start_server(Settings(**given)))  # type: ignore[arg-type]
+    for name, value in given.items():
+        monkeypatch.setenv(f"SOLIDARITE_{name.upper()}", str(value))
+    capsys.readouterr()
+    assert main(["doctor"]) == 1
+    told = capsys.readouterr().out
+    assert REFUSED[case] in told
+    assert "→" in told
     assert not (tmp_path / "tls.db").exists()
