@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -70,9 +70,9 @@ def _mark_of(process: psutil.Process) -> str | None:
     return found
 
 
-def _unless_gone(action: object) -> None:
+def _unless_gone(action: Callable[[], None]) -> None:
     try:
-        action()  # type: ignore[operator]
+        action()
     except psutil.NoSuchProcess:
         return
 

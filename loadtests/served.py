@@ -75,7 +75,7 @@ def serving(
         ) as process,
     ):
         assert process.stdout is not None
-        print("starting the server (the first time compiles the rules: about a minute)", flush=True)
+        print("starting the server (the first time compiles the rules: half a minute)", flush=True)
         said = process.stdout.readline()
         if " sur " not in said:
             raise CannotServe(f"the server did not start:\n{log.read_text(errors='replace')[-2_000:]}")
