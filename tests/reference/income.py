@@ -121,12 +121,15 @@ class Income:
         return max(0, wages) + others + own_business + self._capital(person, month)
 
     def _capital(self, person: Membre, month: Month) -> Exact:
-        deemed = (
-            params.SAVINGS * person.epargne_non_productive_cents
-            + params.value("livret_a", month) * person.livret_a_cents
-            + params.BUILDINGS * person.valeur_locative_bati_cents
-            + params.LAND * person.valeur_locative_terrain_cents
-        )
+        deemed = ZERO
+        for rate, capital in (
+            (params.SAVINGS, person.epargne_non_productive_cents),
+            (params.value("livret_a", month), person.livret_a_cents),
+            (params.BUILDINGS, person.valeur_locative_bati_cents),
+            (params.LAND, person.valeur_locative_terrain_cents),
+        ):
+            if capital:
+                deemed += rate * capital
         drawn = person.revenus_locatifs.get(month.year, 0) + person.revenus_capitaux.get(month.year, 0)
         return (deemed + drawn) / 12 if deemed or drawn else 0
 
@@ -164,7 +167,17 @@ class Income:
 
     def mean(self, person: Membre, months: Sequence[Month] = ()) -> Fraction:
         """Mean of what counts of one person for the right examined, over the quarter unless told."""
-        months = months or self.exam.months
+        known = person.personne, tuple(months or self.exam.months)
+        if known not in self._means:
+            self._means[known] = self._mean(person, known[1])
+        return self._means[known]
+
+    @cached_property
+    def _means(self) -> dict[tuple[str, tuple[Month, ...]], Fraction]:
+        """Those worked out already: one examination asks for each some ten times."""
+        return {}
+
+    def _mean(self, person: Membre, months: Sequence[Month]) -> Fraction:
         if self.exam.right == "rsa":
             amounts = [self.rsa(person, month) for month in months]
         else:
