@@ -27,6 +27,7 @@ from solidarite_server.logs import configure_logs
 from solidarite_server.metrics import FOLDER_VARIABLE, Metrics, serve_metrics
 from solidarite_server.ports import Clock, Store
 from solidarite_server.rpc.admission import Admission, Closing
+from solidarite_server.rpc.freshness import Freshness
 from solidarite_server.rpc.health import IngestHealth
 from solidarite_server.rpc.identity import Door, IdentityInterceptor
 from solidarite_server.rpc.interceptors import CallRules
@@ -198,7 +199,7 @@ def _services(
         trail=trail,
         options=options,
         batch_limit_records=settings.batch_limit_records,
-        freshness_wait_seconds=settings.freshness_wait_seconds,
+        freshness=Freshness(store, settings.freshness_wait_seconds),
         run_campaign=partial(_run_campaign, store, settings, options),
         simulations_at_once=settings.simulations_at_once,
     )

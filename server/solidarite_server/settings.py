@@ -201,7 +201,8 @@ class Settings(BaseSettings):
     handshake_seconds: int = Field(default=10, ge=1, le=3_600)
     """Qui n'a pas fini d'ouvrir sa connexion dans ce temps est déconnecté."""
     freshness_wait_seconds: float = Field(default=2.0, ge=0, le=60)
-    """Temps pendant lequel une lecture attend l'écriture que son jeton désigne."""
+    """Temps pendant lequel une lecture attend l'écriture que son jeton désigne ; seize au plus attendent à la fois dans
+    un processus, les suivantes sont refusées aussitôt."""
 
     @property
     def asks_for_identities(self) -> bool:

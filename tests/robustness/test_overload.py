@@ -30,7 +30,7 @@ from solidarite_server.storage import open_store
 
 from tests.robustness.ledger import Ledger, Source, held_by
 from tests.robustness.served import running
-from tests.robustness.test_limits import COMPUTE, PREFILL, RECORDS, compute, details, reason
+from tests.robustness.test_limits import COMPUTE, PREFILL, RECORDS, compute, details, reason, unary, waits
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 INGESTION = "solidarite.v1.ResourceRecordService"
@@ -435,3 +435,24 @@ def test_a_process_stopped_for_two_seconds_goes_on_as_if_nothing_had_happened(tm
         thread.join(60)
         assert len(ledger.acknowledged) == 200 * source.batch_records
         assert not ledger.judge(held_by(served.address))
+
+
+def test_tokens_of_commits_that_never_come_leave_room_for_the_calls_of_others(tmp_path: Path):
+    """Who writes them himself would otherwise hold every place of a process, with three connections."""
+    with running(tmp_path, freshness_wait_seconds=60) as served, contextlib.ExitStack() as held:
+        apart = [("grpc.use_local_subchannel_pool", 1)]
+        forgers = [held.enter_context(grpc.insecure_channel(served.address, apart)) for _ in range(3)]
+        waiting = [waits(channel) for channel in forgers for _ in range(30)]
+        limit = time.monotonic() + 30
+        while sum(call.done() for call in waiting) < len(waiting) - 16:
+            assert time.monotonic() < limit
+            time.sleep(0.05)
+        told_to_come_back = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
+        assert {call.code() for call in waiting if call.done()} <= told_to_come_back
+        other = held.enter_context(grpc.insecure_channel(served.address, apart))
+        # A slow machine may ask this one to come back; places that are all taken would, for a minute.
+        while reason(unary(other, COMPUTE, compute()).exception()) != "INVALID_FIELD":
+            assert time.monotonic() < limit
+            time.sleep(0.05)
+        for call in waiting:
+            call.cancel()

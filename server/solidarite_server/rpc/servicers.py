@@ -31,7 +31,7 @@ from solidarite_server.engine.columns import Case
 from solidarite_server.legislation import LegislationOptions
 from solidarite_server.ports import AuditLine, BatchOutcome, Clock, KeptFoyers, NewFoyers, Store
 from solidarite_server.rpc import convert, convert_declarations, convert_records
-from solidarite_server.rpc.freshness import token, wait_for
+from solidarite_server.rpc.freshness import Freshness, token
 from solidarite_server.rpc.identity import caller, lines_of_the_change, written
 from solidarite_server.rpc.off_loop import in_thread
 from solidarite_server.rpc.simulation import SimulationServicer
@@ -70,7 +70,7 @@ class Services:
     trail: AuditTrail
     options: LegislationOptions
     batch_limit_records: int
-    freshness_wait_seconds: float
+    freshness: Freshness
     run_campaign: Callable[[str, Month], Iterator[Progress]]
     simulations_at_once: int
 
@@ -134,7 +134,7 @@ class ResourceRecordServicer(resource_record_pb2_grpc.ResourceRecordServiceServi
         first = convert.month(getattr(request, "from"), "from") if request.HasField("from") else None
         last = convert.month(request.to, "to") if request.HasField("to") else None
         known_at = convert.known_at_us(request)
-        await wait_for(self._services.store, request.at_least_as_fresh, self._services.freshness_wait_seconds)
+        await self._services.freshness.reached(request.at_least_as_fresh)
         months = held_months(
             self._services.store,
             person,
@@ -254,7 +254,7 @@ class DeclarationServicer(declaration_pb2_grpc.DeclarationServiceServicer):
     ) -> declaration_pb2.PrefillDeclarationResponse:
         mois = convert.declaration_month(request.mois_declaration, "mois_declaration")
         known_at = convert.known_at_us(request)
-        await wait_for(self._services.store, request.at_least_as_fresh, self._services.freshness_wait_seconds)
+        await self._services.freshness.reached(request.at_least_as_fresh)
         view = self._services.declarations.view(request.numero_allocataire, mois, known_at_us=known_at)
         return declaration_pb2.PrefillDeclarationResponse(declaration=convert_declarations.declaration(view))
 
