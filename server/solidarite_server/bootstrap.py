@@ -48,8 +48,8 @@ from solidarite_server.storage import holds_fingerprint, is_postgres, key_file_o
 
 _MEASURE_SECONDS = 5.0
 _COMPILING = (
-    "Premier démarrage de cette version : les règles de calcul sont compilées, une demi-minute environ, une seule "
-    "fois. D'ici là le serveur répond qu'il démarre (santé NOT_SERVING)."
+    "Les règles de calcul se chargent ; au premier démarrage d'une version elles sont compilées, une demi-minute "
+    "environ. D'ici là le serveur répond qu'il démarre (santé NOT_SERVING)."
 )
 
 

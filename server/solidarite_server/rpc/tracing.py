@@ -14,6 +14,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from solidarite_server.rpc.observation import Call
 
 _PROPAGATOR = TraceContextTextMapPropagator()
+_EXPORT_SECONDS = 2
 _PROPAGATED = "traceparent"
 """Not `tracestate`: it is free text, and would go on to the collector as it came."""
 
@@ -55,5 +56,7 @@ def exporting_provider(endpoint: str) -> Any:
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     provider = TracerProvider(resource=Resource.create({"service.name": "solidarite"}))
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint)))
+    # Tries included: the last spans are sent as the process ends, and a collector that is down must not hold it back.
+    exporter = OTLPSpanExporter(endpoint=endpoint, timeout=_EXPORT_SECONDS)
+    provider.add_span_processor(BatchSpanProcessor(exporter))
     return provider

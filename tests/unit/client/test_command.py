@@ -1,5 +1,6 @@
 """The command `solidarite`: French on stderr, exit codes 0, 1 and 2, JSON of the documented shape, no traceback."""
 
+import io
 import json
 import subprocess
 import sys
@@ -16,6 +17,13 @@ from solidarite_client.plain import from_plain
 from tests.unit.client.fake_service import FakeService, refusal, serving
 
 SAMPLES = Path(__file__).parents[2] / "data" / "dsn"
+
+
+def test_what_is_told_is_written_even_where_the_system_says_that_it_shows_ascii_only(monkeypatch: pytest.MonkeyPatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "ascii", write_through=True))
+    assert main(["--help"]) == 0
+    assert "Solidarité à la source" in written.getvalue().decode()
 
 
 @pytest.fixture
