@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -153,10 +154,10 @@ def operator() -> str:
 
 
 def ask_nir() -> str:
-    """A NIR typed without being shown: on a command line it would stay in the shell's history."""
+    """A NIR typed without being shown, or read from a pipe: on a command line it would stay in the shell's history."""
     from solidarite_server.domain.nir import is_valid_nir
 
-    nir: str = typer.prompt("NIR", hide_input=True)
+    nir: str = typer.prompt("NIR", hide_input=True) if sys.stdin.isatty() else sys.stdin.readline().strip()
     if not is_valid_nir(nir):
         raise typer.BadParameter("un NIR compte 13 caractères (Corse : 2A ou 2B)")
     return nir

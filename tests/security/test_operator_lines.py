@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pwd
 from contextlib import closing
@@ -22,7 +23,7 @@ def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A new store with its keys; the account is what the system says, not what the environment does."""
     for name in ("LOGNAME", "USER", "USERNAME"):
         monkeypatch.setenv(name, "un-autre")
-    monkeypatch.setattr("typer.prompt", lambda *_, **__: NIR)
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{NIR}\n" * 3))
     keys = keyring.load_or_create(tmp_path / "s.db.key")
     SqliteStore(tmp_path / "s.db", clock=SystemClock(), keys=keys).close()
     return f"sqlite:///{tmp_path / 's.db'}"
