@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -45,6 +44,7 @@ from solidarite_server.services.pseudonym import HmacPseudonymizer
 from solidarite_server.services.tokens import TokenRules, TokenVerifier
 from solidarite_server.settings import NO_IDENTITY, Settings
 from solidarite_server.storage import holds_fingerprint, is_postgres, key_file_of, open_store, sqlite_path
+from solidarite_server.supervisor import stop_signals
 
 _MEASURE_SECONDS = 5.0
 _COMPILING = (
@@ -337,7 +337,7 @@ async def serve(settings: Settings, ready: asyncio.Future[str] | None = None) ->
     sys.setswitchinterval(0.0005)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in stop_signals():
         loop.add_signal_handler(number, stop.set)
     if ready is not None:
         ready.set_result(running.address)

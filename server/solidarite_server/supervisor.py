@@ -25,6 +25,12 @@ _STEADY_SECONDS = 60.0
 _KILL_SECONDS = 5.0
 
 
+def stop_signals() -> list[signal.Signals]:
+    """What ends the service, drained: a terminal that closes too, unless it was started to outlive it (nohup)."""
+    outlives = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [signal.SIGTERM, signal.SIGINT, *([] if outlives else [signal.SIGHUP])]
+
+
 class Supervisor:
     """Keeps `settings.workers` processes serving until told to stop."""
 
@@ -44,7 +50,7 @@ class Supervisor:
         host, _, port = self._settings.listen.rpartition(":")
         with _reserved(host.strip("[]"), int(port)) as held:
             address = f"{host}:{held.getsockname()[1]}"
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in stop_signals():
                 signal.signal(number, self._stop)
             # The first one alone: it migrates the store and compiles the rules for the others.
             first = self._start(0, address)

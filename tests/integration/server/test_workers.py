@@ -18,6 +18,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from solidarite_client import ResourceRecord, SolidariteClient
 from solidarite_client.models import FluxSource, NatureRessource
 
+from tests.robustness.served import running
+
 
 @contextmanager
 def workers(folder: Path, count: int = 2) -> Iterator[tuple[str, psutil.Process]]:
@@ -93,6 +95,23 @@ def test_sigterm_ends_the_supervisor_and_its_processes(tmp_path: Path):
         children = supervisor.children()
         supervisor.terminate()
         assert until(lambda: not any(child.is_running() for child in children))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_terminal_that_closes_ends_the_service_as_sigterm_does_unless_it_was_to_outlive_it(
+    workers: int, tmp_path: Path
+):
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        pytest.skip("these tests were started to outlive their terminal, and so is what they start")
+    with running(tmp_path, workers=workers) as served:
+        served.process.send_signal(signal.SIGHUP)
+        assert served.process.wait(30) == 0
+    command = [sys.executable, "-c", "from solidarite_server.supervisor import stop_signals; print(*stop_signals())"]
+    told = [
+        subprocess.run([*before, *command], capture_output=True, text=True, check=True).stdout.split()
+        for before in ([], ["nohup"])
+    ]
+    assert ["1" in numbers for numbers in told] == [True, False]
 
 
 @pytest.mark.parametrize(
