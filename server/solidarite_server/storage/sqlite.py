@@ -56,6 +56,10 @@ _CROWDED_SECONDS = 1.0
 _RETRY_SECONDS = 1.0
 _REST = 3
 """Times as long as a step of the merges took that they rest after it."""
+_FADING = 0.875
+"""What counts of the rows merged and added before, from one step to the next: about the last eight."""
+_RESTED_RUNS = _CROWDED_RUNS - FAN_IN
+"""With more than these they do not rest: senders would soon have to wait."""
 _WIPED_PAGES = 2_000
 """At once, while writers wait."""
 _WIPES_LOGGED = 8
@@ -142,8 +146,8 @@ class SqliteStore(SqlStore):
         self._thread: threading.Thread | None = None
         self._work = threading.Condition()
         self._logged_rows = 0
-        self._added_rows = self._merged_rows = 0
-        """Since the merging thread last asked itself whether to rest."""
+        self._added_rows = self._merged_rows = 0.0
+        """Of late: each step of the merges makes what was before it count for less."""
         self._stopping = False
         self._lock_file = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -226,12 +230,9 @@ class SqliteStore(SqlStore):
                 self._thread = threading.Thread(target=self._tidy_beside, name="store-tidy", daemon=True)
                 self._thread.start()
             self._work.notify_all()
-            if self._tidying and self._crowded():
+            if self._tidying and self._runs.depth > _CROWDED_RUNS:
                 # Merging is behind: reads would slow down. Whoever sends waits a little.
-                self._work.wait_for(lambda: not self._crowded() or self._stopping, _CROWDED_SECONDS)
-
-    def _crowded(self) -> bool:
-        return self._runs.depth > _CROWDED_RUNS
+                self._work.wait_for(lambda: self._runs.depth <= _CROWDED_RUNS or self._stopping, _CROWDED_SECONDS)
 
     def tidy(self) -> None:
         """Merge runs, and remove dead ones, by small commits of their own, until nothing is left to do.
@@ -262,8 +263,10 @@ class SqliteStore(SqlStore):
         """
         with self._work:
             if self._merged_rows >= FAN_IN * self._added_rows:
-                self._work.wait_for(lambda: self._stopping or self._crowded(), _REST * worked)
-            self._added_rows = self._merged_rows = 0
+                self._work.wait_for(lambda: self._stopping or self._runs.depth > _RESTED_RUNS, _REST * worked)
+            # Not from nothing: a commit of a flood is as large as a slice, and between two there would be time to rest.
+            self._added_rows *= _FADING
+            self._merged_rows *= _FADING
 
     def _tidied_some(self) -> bool:
         """One step of what there is to do beside the commits; False when there is nothing."""
