@@ -64,11 +64,13 @@ def restore(
         if is_postgres(url):
             raise RestoreError("Un PostgreSQL se rétablit avec ses propres outils (pg_restore).")
         # Before anything is moved: without its keys, the store could not say who put it there.
-        keyring.load(key_file_of(url, key_file))
+        path = key_file_of(url, key_file)
+        if not path.exists():
+            raise RestoreError(f"Le fichier de clés {path.name} n'existe pas (--key-file).")
+        keyring.load(path)
+        if not sqlite_path(url).parent.is_dir():
+            raise RestoreError(f"Le répertoire de {sqlite_path(url).name} n'existe pas.")
         aside = restored(copy, sqlite_path(url), replace=replace)
-    except FileNotFoundError as error:
-        typer.echo(f"Erreur : le fichier de clés {Path(error.filename).name} n'existe pas (--key-file).", err=True)
-        return 1
     except (ConfigurationError, RestoreError, ValueError) as error:
         typer.echo(f"Erreur : {error}", err=True)
         return 1

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from solidarite_server.configuration import load_settings
+from solidarite_server.listening import refuse_contradictory
 from solidarite_server.settings import CONFIG_VARIABLE, Settings
 
 ROOT = Path(__file__).parents[3]
@@ -41,6 +42,8 @@ def test_compose_names_real_settings_and_keeps_secrets_out_of_the_environment(se
     assert set(services) == {"postgres", "serveur", "passerelle"}
     server = services["serveur"]
     assert set(server["environment"]) <= VARIABLES
+    given = {name.removeprefix("SOLIDARITE_").lower(): value for name, value in server["environment"].items()}
+    refuse_contradictory(load_settings(given))
     assert not any("password" in str(value).lower() for value in server["environment"].values())
     for service in services.values():
         assert ":latest" not in service.get("image", ":16")
@@ -77,6 +80,7 @@ def test_the_unit_of_systemd_is_accepted(tmp_path: Path):
 def test_the_settings_file_of_the_example_is_accepted(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv(CONFIG_VARIABLE, "")
     settings = load_settings(config=FOLDER / "reglages.toml")
+    refuse_contradictory(settings)
     assert settings.tls_client_ca_file is not None
     assert settings.asks_for_identities
     assert not settings.reflection

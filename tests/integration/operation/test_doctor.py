@@ -205,6 +205,8 @@ def test_a_copy_that_cannot_be_finished_leaves_nothing_that_looks_like_one(
     limited = f'ulimit -f 128; exec "{sys.executable}" -m solidarite_client "$@"'
     command = ["bash", "-c", limited, "solidarite", "store", "backup", str(tmp_path / "copie.db"), "--store", url]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert main(["store", "restore", str(tmp_path / "a.db"), "--store", f"sqlite:///{tmp_path}/absent/b.db"]) == 1
+    assert "Le répertoire de b.db n'existe pas" in capsys.readouterr().err
     assert (ended.returncode, ended.stdout) == (1, "")
     assert "La copie copie.db n'est pas faite : le fichier ne peut pas être écrit" in ended.stderr
     assert not list(tmp_path.glob("copie*"))
