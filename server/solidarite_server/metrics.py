@@ -89,7 +89,6 @@ class Metrics:
 
     def ended(self, method: str, code: str, seconds: float) -> None:
         """A call has its status."""
-        self._in_progress.dec()
         # The children are looked up once: `labels` costs as much as the counting. Methods are those of the contract,
         # since an unknown one has no handler.
         duration = self._durations.get(method)
@@ -100,6 +99,7 @@ class Metrics:
         if end is None:
             end = self._ends[method, code] = self._calls.labels(method, code)
         end.inc()
+        self._in_progress.dec()  # last: with none in progress, all are counted
 
     # Ingestion
 

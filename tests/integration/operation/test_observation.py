@@ -8,6 +8,7 @@ import logging
 import re
 import signal
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,6 +63,15 @@ def scraped(address: str) -> dict[str, dict[tuple[str, ...], float]]:
     return found
 
 
+def at_rest(address: str) -> dict[str, dict[tuple[str, ...], float]]:
+    """The samples once no call is in progress: a call is counted when its answer is already on its way."""
+    limit = time.monotonic() + 30
+    while scraped(address)["solidarite_calls_in_progress"][()]:
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+    return scraped(address)
+
+
 def refused(address: str, **more: Any) -> grpc.RpcError:
     with grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) as channel:
         error: grpc.RpcError = channel.unary_unary(COMPUTE).future(compute(), timeout=10, **more).exception()
@@ -85,7 +95,7 @@ def test_calls_ingestion_store_and_sources_are_counted(served: tuple[Served, str
     ledger = Ledger()
     for name in ("etoile", "opale", "troisieme", "quatrieme"):
         Source(name, ledger, 1).stream(process.address, 1)
-    found = scraped(metrics)
+    found = at_rest(metrics)
     assert found["solidarite_calls_total"][("INVALID_ARGUMENT", COMPUTE)] == 1
     assert found["solidarite_call_seconds_count"][(COMPUTE,)] == 1
     assert found["solidarite_calls_in_progress"][()] == 0
@@ -132,17 +142,12 @@ def test_an_internal_error_is_counted_from_nothing_and_not_from_its_first(served
 
 def test_several_processes_are_summed_and_one_that_died_no_longer_counts_as_living(tmp_path: Path):
     import os
-    import time
 
     metrics = f"127.0.0.1:{free_port()}"
     with running(tmp_path, metrics_listen=metrics, workers=2) as served:
         for _ in range(40):
             refused(served.address)
-        limit = time.monotonic() + 30
-        # A call is counted once its answer is on its way: the last one may not be yet.
-        while (found := scraped(metrics))["solidarite_calls_total"][("INVALID_ARGUMENT", COMPUTE)] < 40:
-            assert time.monotonic() < limit
-            time.sleep(0.05)
+        found = at_rest(metrics)
         assert found["solidarite_calls_total"][("INVALID_ARGUMENT", COMPUTE)] == 40
         assert found["solidarite_ingest_available"][()] == 1
         Source("etoile", Ledger(), 1).stream(served.address, 1)
