@@ -58,8 +58,6 @@ _REST = 3
 """Times as long as a step of the merges took that they rest after it."""
 _FADING = 0.875
 """What counts of the rows merged and added before, from one step to the next: about the last eight."""
-_RESTED_RUNS = _CROWDED_RUNS - FAN_IN
-"""With more than these they do not rest: senders would soon have to wait."""
 _WIPED_PAGES = 2_000
 """At once, while writers wait."""
 _WIPES_LOGGED = 8
@@ -263,7 +261,7 @@ class SqliteStore(SqlStore):
         """
         with self._work:
             if self._merged_rows >= FAN_IN * self._added_rows:
-                self._work.wait_for(lambda: self._stopping or self._runs.depth > _RESTED_RUNS, _REST * worked)
+                self._work.wait_for(lambda: self._stopping or self._runs.depth > _CROWDED_RUNS, _REST * worked)
             # Not from nothing: a commit of a flood is as large as a slice, and between two there would be time to rest.
             self._added_rows *= _FADING
             self._merged_rows *= _FADING
