@@ -125,7 +125,7 @@ async def start_server(settings: Settings, clock: Clock | None = None) -> Runnin
             settings.unary_seconds,
             settings.stream_seconds,
         ),
-        IdentityInterceptor(door, trail, durable_reads=settings.audit_before_answer),
+        IdentityInterceptor(door, admission, trail, durable_reads=settings.audit_before_answer),
     )
     health_servicer = add_health(servers)
     watch = IngestHealth(health_servicer, metrics)

@@ -166,7 +166,8 @@ class Settings(BaseSettings):
     """Attente au-delà de laquelle un appel simple est refusé de même plutôt que mis en file : celle que son tour lui
     promet, les appelants (les connexions) étant servis l'un après l'autre."""
     open_streams: int = Field(default=500, ge=1, le=10_000)
-    """Flux ouverts à la fois dans un processus ; les suivants sont refusés de même."""
+    """Flux ouverts à la fois dans un processus ; les suivants sont refusés de même. Une source n'en tient que la
+    moitié, de même tous les portails ensemble, et tous les agents."""
     concurrent_calls: int = Field(default=2_000, ge=1, le=100_000)
     """Appels de toute sorte ouverts à la fois dans un processus, ceux dont la requête n'est pas encore là compris ; les
     suivants sont refusés de même. Au double, gRPC refuse seul, sans dire quand revenir."""

@@ -12,8 +12,9 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections import OrderedDict, deque
-from collections.abc import AsyncIterator
+from collections import Counter, OrderedDict, deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
 from solidarite_server.domain.errors import Overloaded, Starting, StreamEnded
 
@@ -67,7 +68,9 @@ class Admission:
     def __init__(self, waiting_calls: int, waiting_seconds: float, open_streams: int, open_calls: int) -> None:
         self._waiting_calls, self._waiting_seconds = waiting_calls, waiting_seconds
         self._open_streams, self._open_calls = open_streams, open_calls
-        self._open = self._streams = 0
+        self._open = 0
+        self._streams: Counter[str] = Counter()
+        """Streams open, by whom they are for."""
         self._calls = 0
         """Unary calls whose request is here, waiting or running."""
         self._line = Line()
@@ -94,15 +97,31 @@ class Admission:
             raise _overloaded("Trop d'appels sont ouverts : réessayez dans un instant.")
         if not streaming:
             self._check_line(caller)
-        elif self._streams >= self._open_streams:
-            raise _overloaded("Trop de flux sont ouverts : réessayez dans un instant.")
+        else:
+            self._check_streams()
         self._open += 1
-        self._streams += streaming
 
-    def end(self, *, streaming: bool) -> None:
+    def end(self) -> None:
         """Count out what `begin` counted."""
         self._open -= 1
-        self._streams -= streaming
+
+    @contextmanager
+    def stream(self, holder: str, *, alone: bool = False) -> Iterator[None]:
+        """Hold the place of a stream, once it is known whom it is for: who does not say so takes nobody's place.
+
+        Overloaded when there is no place left, or when the holder has half of them: nobody keeps all others out. One
+        who is `alone`, where no identities are configured, may have them all.
+        """
+        self._check_streams()
+        if not alone and self._streams[holder] >= (self._open_streams + 1) // 2:
+            raise _overloaded("Vous tenez déjà la moitié des flux de ce serveur : fermez-en, ou réessayez plus tard.")
+        self._streams[holder] += 1
+        try:
+            yield
+        finally:
+            self._streams[holder] -= 1
+            if not self._streams[holder]:
+                del self._streams[holder]
 
     def enter(self, caller: str) -> None:
         """Count a unary call whose request is here: who sends none takes nobody's place. `leave` follows.
@@ -144,6 +163,10 @@ class Admission:
     def go_on(self) -> None:
         """Let calls run again."""
         self._going.set()
+
+    def _check_streams(self) -> None:
+        if self._streams.total() >= self._open_streams:
+            raise _overloaded("Trop de flux sont ouverts : réessayez dans un instant.")
 
     def _check_line(self, caller: str) -> None:
         wait = self._line.ahead(caller) * self._turn_seconds

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,8 +21,16 @@ from cryptography.x509.oid import NameOID
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from solidarite_server.domain.errors import PermissionRefused, Unauthenticated
-from solidarite_server.domain.identity import ALL_BENEFITS, SOURCE_URN, Identity, development_identity, source_identity
+from solidarite_server.domain.identity import (
+    ALL_BENEFITS,
+    SOURCE_URN,
+    Identity,
+    Kind,
+    development_identity,
+    source_identity,
+)
 from solidarite_server.ports import AuditLine, Clock
+from solidarite_server.rpc.admission import Admission
 from solidarite_server.services.audit import AuditTrail, dossier_subject
 from solidarite_server.services.rights import PUBLIC, RIGHTS, Owner, Right, check, owns
 
@@ -134,8 +143,9 @@ def _certified(pem: bytes) -> tuple[Identity, int]:
 class IdentityInterceptor(grpc.aio.ServerInterceptor):
     """Lets a call reach its handler once its identity may make it; stands inside the error interceptor."""
 
-    def __init__(self, door: Door, trail: AuditTrail, *, durable_reads: bool) -> None:
+    def __init__(self, door: Door, admission: Admission, trail: AuditTrail, *, durable_reads: bool) -> None:
         self._door = door
+        self._admission = admission
         self._trail = trail
         self._durable_reads = durable_reads
 
@@ -149,16 +159,18 @@ class IdentityInterceptor(grpc.aio.ServerInterceptor):
         method = handler_call_details.method.lstrip("/")
         if handler is None or method in PUBLIC:
             return handler
-        admit = _Admission(self._door, RIGHTS.get(method), self._trail, durable_reads=self._durable_reads)
+        checks = _Checks(self._door, RIGHTS.get(method), self._trail, durable_reads=self._durable_reads)
         if handler.response_streaming:
             inner_stream = handler.unary_stream or handler.stream_stream
 
             async def streaming(request: Any, context: Context) -> AsyncIterator[Any]:
-                async with admit:
-                    identity, checked = await admit.admitted(context, request, streamed=handler.request_streaming)
-                    async for response in inner_stream(checked, context):
-                        self._door.identity(context)  # a credential that ended meanwhile is told nothing more
-                        yield _seen_by(identity, response)
+                identity = self._door.identity(context)
+                with self._place(identity):
+                    async with checks:
+                        checked = await checks.admitted(identity, context, request, streamed=handler.request_streaming)
+                        async for response in inner_stream(checked, context):
+                            self._door.identity(context)  # a credential that ended meanwhile is told nothing more
+                            yield _seen_by(identity, response)
 
             make = (
                 grpc.stream_stream_rpc_method_handler
@@ -169,8 +181,9 @@ class IdentityInterceptor(grpc.aio.ServerInterceptor):
         inner = handler.unary_unary or handler.stream_unary
 
         async def single(request: Any, context: Context) -> Any:
-            async with admit:
-                identity, checked = await admit.admitted(context, request, streamed=handler.request_streaming)
+            identity = self._door.identity(context)
+            async with checks:
+                checked = await checks.admitted(identity, context, request, streamed=handler.request_streaming)
                 return _seen_by(identity, await inner(checked, context))
 
         make = (
@@ -178,8 +191,13 @@ class IdentityInterceptor(grpc.aio.ServerInterceptor):
         )
         return make(single, handler.request_deserializer, handler.response_serializer)
 
+    def _place(self, identity: Identity) -> AbstractContextManager[None]:
+        # Each source for itself; portals together, and agents: their tokens are many, their front end is one.
+        holder = identity.actor if identity.kind is Kind.SOURCE else identity.kind.value
+        return self._admission.stream(holder, alone=identity.kind is Kind.DEVELOPPEMENT)
 
-class _Admission:
+
+class _Checks:
     """The checks of one RPC, and its audit line; to be entered around them and the handler."""
 
     def __init__(self, door: Door, right: Right | None, trail: AuditTrail, *, durable_reads: bool) -> None:
@@ -189,9 +207,8 @@ class _Admission:
         self._durable = durable_reads or (right is not None and right.changes)
         self._with_change = right is not None and right.line_with_change
 
-    async def admitted(self, context: Context, request: Any, *, streamed: bool) -> tuple[Identity, Any]:
-        """Who calls, and the request (or the stream of requests) as the handler may see it."""
-        identity = self._door.identity(context)
+    async def admitted(self, identity: Identity, context: Context, request: Any, *, streamed: bool) -> Any:
+        """The request (or the stream of requests) as the handler may see it."""
         right = self._right
         if right is None:
             raise PermissionRefused("Cet appel n'est ouvert à aucune identité.")
@@ -200,8 +217,8 @@ class _Admission:
         if streamed:
             if not right.entries:
                 await self._audit(right, identity, "*")
-            return identity, self._each(right, identity, request, context)
-        return identity, await self._one(right, identity, request)
+            return self._each(right, identity, request, context)
+        return await self._one(right, identity, request)
 
     async def _one(self, right: Right, identity: Identity, request: Any) -> Any:
         if not right.field:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     Context = grpc.aio.ServicerContext[Any, Any]
 
 _log = structlog.get_logger("solidarite.rpc")
+_TOO_LONG = "Cet appel a dépassé le temps que le serveur accorde."
 
 
 class _Undecodable:
@@ -60,6 +61,14 @@ async def _checked_stream(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
 async def _only_request(context: Context) -> Any:
     request = await context.read()
     return _checked(_UNDECODABLE if request is grpc.aio.EOF else request)
+
+
+async def _request_within(seconds: float, context: Context) -> Any:
+    try:
+        async with asyncio.timeout(seconds):
+            return await _only_request(context)
+    except TimeoutError:
+        raise TimeLimit(_TOO_LONG) from None
 
 
 @dataclass(slots=True)
@@ -132,7 +141,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                             rules.admission.leave()
                 except TimeoutError:
                     if limit.expired():
-                        raise TimeLimit("Cet appel a dépassé le temps que le serveur accorde.") from None
+                        raise TimeLimit(_TOO_LONG) from None
                     raise
 
         return single
@@ -154,7 +163,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 rules.closing.writing(task)
                 try:
                     async with asyncio.timeout(rules.stream_seconds if call.counted else None) as limit:
-                        answers = inner(await _only_request(context), context)
+                        answers = inner(await _request_within(rules.unary_seconds, context), context)
                         if not hasattr(answers, "__aiter__"):
                             await answers  # grpc's own Health.Watch writes to the context itself
                             return
@@ -212,7 +221,7 @@ class _Told:
                 code = grpc.StatusCode.CANCELLED
         finally:
             if self._entered:
-                self._rules.admission.end(streaming=self._streaming)
+                self._rules.admission.end()
             self._rules.observer.ended(self._call, code)
 
     def _status(self, error: BaseException) -> grpc.Status:
