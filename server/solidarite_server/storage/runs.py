@@ -18,6 +18,7 @@ import zlib
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -82,9 +83,8 @@ _JOIN_BLOCKS = "SELECT CAST(group_concat(data, '') AS BLOB) FROM (SELECT data FR
 _BLOCKS_BETWEEN = _JOIN_BLOCKS.format("id >= ? AND id <= ?")
 _BLOCKS_AMONG = _JOIN_BLOCKS.format("id IN (SELECT value FROM json_each(?))")
 _ONE_BLOCK = "SELECT data FROM run_block WHERE id = ?"
-_LIVE_RUNS = (
-    "SELECT run.id, checksum, rows, part FROM run LEFT JOIN run_part ON run_part.id = run.id"
-    " WHERE state = ? ORDER BY run.id"
+_ALL_RUNS = (
+    "SELECT state, run.id, checksum, rows, part FROM run LEFT JOIN run_part ON run_part.id = run.id ORDER BY run.id"
 )
 
 
@@ -378,7 +378,12 @@ class Runs:
 
     def _seen_all(self, session: Session) -> list[Run]:
         try:
-            return [self._seen(session, *row) for row in session.rows(_LIVE_RUNS, (LIVE,))]
+            runs = session.rows(_ALL_RUNS)
+            if any(one[1] >= following[1] for one, following in pairwise(runs)):
+                # A damaged number is out of its place, or that of another run, dead ones included: that one would be
+                # read twice, or its blocks in the place of others.
+                raise ValueError("numbers of runs out of order")
+            return [self._seen(session, *run) for state, *run in runs if state == LIVE]
         except (TypeError, ValueError, struct.error) as error:
             raise StoreUnavailable("La liste des séries du magasin est abîmée : restaurez une sauvegarde.") from error
 
@@ -610,9 +615,9 @@ def keep_part(session: Session, run: Run) -> None:
 
 
 def _loaded(session: Session, number: int) -> Run:
-    rows, fences, words, checksum = session.rows(
-        "SELECT rows, fences, filter, checksum FROM run WHERE id = ?", (number,)
-    )[0]
+    rows, fences, words, checksum = only(
+        session.rows("SELECT rows, fences, filter, checksum FROM run WHERE id = ?", (number,))
+    )
     if _checksum(rows, fences, words) != checksum:
         raise _damaged(number)
     part = Part(level_of(rows), rows)
