@@ -93,20 +93,29 @@ def test_a_byte_changed_anywhere_never_gives_a_wrong_amount(tmp_path: Path):
     assert flips(tmp_path, 200, random.randrange(10**6)) > 20  # the control: damage is there, and is seen
 
 
-def test_a_run_found_by_one_read_and_not_by_the_next_is_seen(tmp_path: Path):
-    """Its number is changed where SQLite keeps it: a read of all runs still finds it, out of its place."""
+@pytest.mark.parametrize("table", ["run", "run_block"])
+def test_a_bit_of_what_sqlite_writes_before_a_row_is_seen(table: str, tmp_path: Path):
+    """Its length, its number and the type of its columns: a run may take the number of another, a block be no block."""
     expected = filled(tmp_path / "a.db")
     with closing(sqlite3.connect(tmp_path / "a.db")) as raw:
-        ((root,),) = raw.execute("SELECT rootpage FROM sqlite_master WHERE name = 'run'")
+        ((page,),) = raw.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,))
         ((size,),) = raw.execute("PRAGMA page_size")
-        ((count,),) = raw.execute("SELECT count(*) FROM run")
-    start = (root - 1) * size
-    page = (tmp_path / "a.db").read_bytes()[start : start + size]
-    assert (page[0], int.from_bytes(page[3:5])) == (13, count)  # a leaf, with all runs (sqlite.org/fileformat2.html)
-    cells = [int.from_bytes(page[8 + 2 * k : 10 + 2 * k]) for k in range(count)]
-    # A row begins with its length and its number, of one to three bytes each.
-    changes = [(start + cell + byte, 1 << bit) for cell in cells for byte in range(6) for bit in range(8)]
-    assert flipped(tmp_path, expected, changes) > 20
+    content = (tmp_path / "a.db").read_bytes()
+
+    def number(place: int, length: int) -> int:
+        return int.from_bytes(content[place : place + length])
+
+    # The form of a page: sqlite.org/fileformat2.html#b_tree_pages
+    pages = [page]
+    start = (page - 1) * size
+    if content[start] == 5:
+        pages = [number(start + number(start + 12 + 2 * k, 2), 4) for k in range(3)]
+    starts = [(page - 1) * size for page in pages]
+    assert {content[start] for start in starts} == {13}
+    rows = [start + number(start + 8 + 2 * k, 2) for start in starts for k in range(min(number(start + 3, 2), 12))]
+    assert flipped(
+        tmp_path, expected, [(row + byte, 1 << bit) for row in rows for byte in range(12) for bit in range(8)]
+    )
 
 
 def test_a_store_without_its_head_is_refused_when_it_is_opened(tmp_path: Path):

@@ -638,9 +638,9 @@ def _damaged(number: int) -> StoreUnavailable:
 def _of_one(session: Session, number: int, person: bytes, horizon: int) -> list[Row]:
     """The versions of one person in one block, which is checked: `fetched` without its arrays."""
     held = session.rows(_ONE_BLOCK, (number,))
-    if not held or len(held[0][0]) != _BLOCK.itemsize:
+    data = held[0][0] if held else None
+    if not isinstance(data, bytes) or len(data) != _BLOCK.itemsize:
         raise _damaged(number >> _RUN_SHIFT)
-    data: bytes = held[0][0]
     rows, checksum = _BLOCK_END.unpack_from(data, BLOCK_ROWS * _ROW_BYTES)
     total = int(_WORD_WEIGHTS.dot(np.frombuffer(data, np.uint64, len(_WORD_WEIGHTS))))
     if (total + number * _PLACE_WEIGHT - checksum) & _ALL_BITS:
