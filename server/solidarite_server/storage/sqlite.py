@@ -228,9 +228,17 @@ class SqliteStore(SqlStore):
                 self._thread = threading.Thread(target=self._tidy_beside, name="store-tidy", daemon=True)
                 self._thread.start()
             self._work.notify_all()
-            if self._tidying and self._runs.depth > _CROWDED_RUNS:
+            if self._tidying and self._crowded():
                 # Merging is behind: reads would slow down. Whoever sends waits a little.
-                self._work.wait_for(lambda: self._runs.depth <= _CROWDED_RUNS or self._stopping, _CROWDED_SECONDS)
+                self._work.wait_for(lambda: self._stopping or not self._crowded(), _CROWDED_SECONDS)
+
+    def _pressed(self) -> bool:
+        """Whether more comes in than is merged meanwhile: a row is merged once for each level, far fewer times."""
+        return self._merged_rows < FAN_IN * self._added_rows
+
+    def _crowded(self) -> bool:
+        """Whether the runs pile up. Those of before are merged in time when less comes in."""
+        return self._runs.depth > _CROWDED_RUNS and self._pressed()
 
     def tidy(self) -> None:
         """Merge runs, and remove dead ones, by small commits of their own, until nothing is left to do.
@@ -255,13 +263,10 @@ class SqliteStore(SqlStore):
                     self._work.wait_for(lambda: self._stopping, _RETRY_SECONDS)
 
     def _rest(self, worked: float) -> None:
-        """Leave the interpreter, the lock and the disk to the calls for some times as long as a step took.
-
-        Unless more comes in than is merged meanwhile: a row is merged once for each level, far fewer times than this.
-        """
+        """Leave the interpreter, the lock and the disk to the calls for some times as long as a step took."""
         with self._work:
-            if self._merged_rows >= FAN_IN * self._added_rows:
-                self._work.wait_for(lambda: self._stopping or self._runs.depth > _CROWDED_RUNS, _REST * worked)
+            if not self._pressed():
+                self._work.wait_for(lambda: self._stopping or self._crowded(), _REST * worked)
             # Not from nothing: a commit of a flood is as large as a slice, and between two there would be time to rest.
             self._added_rows *= _FADING
             self._merged_rows *= _FADING

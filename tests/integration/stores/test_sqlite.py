@@ -67,12 +67,17 @@ def at_rest(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> SqliteStore:
     return store
 
 
-def test_merges_that_rest_go_on_once_runs_pile_up(at_rest: SqliteStore):
-    more = sqlite._CROWDED_RUNS + 2
-    for k in range(more):
-        at_rest.append([batch(record(1, name=f"b{k}"))])
-    _until(lambda: at_rest.volume().runs <= sqlite._CROWDED_RUNS)
-    assert total(at_rest) == more
+def test_merges_that_rest_go_on_once_more_comes_in_than_they_merge(at_rest: SqliteStore):
+    sent = 0
+
+    def sent_one_more() -> bool:
+        nonlocal sent
+        at_rest.append([batch(record(1, name=f"b{sent}"))])
+        sent += 1
+        return sent > sqlite._CROWDED_RUNS + 2 and at_rest.volume().runs <= sqlite._CROWDED_RUNS
+
+    _until(sent_one_more)
+    assert total(at_rest) == sent
 
 
 def test_merges_that_rest_end_with_the_store(at_rest: SqliteStore):
