@@ -222,12 +222,18 @@ async def _calls(observer: Observer, metadata: tuple[tuple[str, str], ...] = (("
 
 
 def test_lines_are_json_of_known_keys_and_a_callers_number_is_not_taken_for_a_request_id(
-    served: tuple[Served, str], capfd: pytest.CaptureFixture[str]
+    served: tuple[Served, str],
 ):
-    process, _ = served
+    process, metrics = served
+    at_rest(metrics)
+    before = len(process.errors.read_text("utf-8").splitlines())
     refused(process.address, metadata=[("x-request-id", UUID)])
     refused(process.address, metadata=[("x-request-id", "2840575999101")])
-    text = process.errors.read_text("utf-8")
+    limit = time.monotonic() + 30
+    # A call is told of when its answer is already on its way.
+    while (text := process.errors.read_text("utf-8")).count("\n") < before + 2:
+        assert time.monotonic() < limit
+        time.sleep(0.05)
     lines = [json.loads(line) for line in text.splitlines()]
     assert all(set(line) <= logs.ALLOWED | {"dropped_keys"} for line in lines)
     assert UUID in {line.get("request_id") for line in lines}
