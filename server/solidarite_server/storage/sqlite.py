@@ -263,7 +263,9 @@ class SqliteStore(SqlStore):
                     self._work.wait_for(lambda: self._stopping, _RETRY_SECONDS)
 
     def _rest(self, worked: float) -> None:
-        """Leave the interpreter, the lock and the disk to the calls for some times as long as a step took."""
+        """Leave the interpreter, the lock and the disk to the calls for some times as long as a step took, unless more
+        comes in than is merged.
+        """
         with self._work:
             if not self._pressed():
                 self._work.wait_for(lambda: self._stopping or self._crowded(), _REST * worked)
